@@ -1,0 +1,56 @@
+// Package functions is what a handler imports: the event, [Start], and the
+// means to fail single records. One handler source runs on Function Compute,
+// on AWS Lambda and on this machine.
+package functions
+
+// Event is one invocation: a batch of changes in the order of their lane.
+// Its shape is that of Function Compute's native Tablestore trigger
+// (Sync-v1), with Batch and the ids and old columns of records added.
+type Event struct {
+	Version string
+	Batch   Batch
+	Records []*Record
+}
+
+// Batch says which batch of which trigger this is, and for the how-manieth
+// time it is invoked.
+type Batch struct {
+	ID      string `json:"Id"` // the same in every attempt and after every restart
+	Attempt int    // 1 and up
+	Trigger string
+	Tunnel  string // the tunnel's id
+	Channel string // the channel's id
+	Lane    int
+}
+
+// Record is one change of one row.
+type Record struct {
+	ID         string `json:"Id"` // names the record within its channel
+	Type       string // PutRow, UpdateRow or DeleteRow
+	Info       Info
+	PrimaryKey []KeyColumn
+	Columns    []Column
+	OldColumns []Column `json:",omitempty"` // the row before, where the tunnel carries it
+
+	failed error
+}
+
+// Info holds the change's time: microseconds since the epoch, 0 for base data.
+type Info struct {
+	Timestamp int64
+}
+
+// KeyColumn is one column of the primary key: an integer, string or blob.
+type KeyColumn struct {
+	ColumnName string
+	Value      Value
+}
+
+// Column is one change of one column. Columns are a list, since one change
+// may touch several versions of a column.
+type Column struct {
+	Type       string // Put, DeleteOneVersion or DeleteAllVersions
+	ColumnName string
+	Value      Value // null unless Type is Put
+	Timestamp  int64 // the version, in milliseconds; 0: not given
+}
