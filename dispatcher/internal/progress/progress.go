@@ -1,0 +1,103 @@
+// Package progress keeps, per channel, the contiguous settled prefix of what
+// was read: the only thing that a checkpoint may commit.
+package progress
+
+// Page numbers the pages of one channel in the order they were read.
+type Page uint64
+
+// Tracker is one channel's progress. Its zero value has read nothing. It is
+// not safe for concurrent use.
+type Tracker struct {
+	pages []page // not settled, or behind one that is not; pages[0] is never settled
+	first Page   // the number of pages[0]
+	token string // of the newest page of the contiguous settled prefix
+	moved bool   // token has not been taken for a commit
+	held  int64
+}
+
+type page struct {
+	token     string
+	unsettled int
+	bytes     int64
+	begun     bool
+}
+
+// Add notes a page: the token that follows it, how many records of it are to
+// be settled, and the bytes that it holds until they are. A page without
+// records is settled from the start.
+func (t *Tracker) Add(token string, records int, bytes int64) Page {
+	n := t.first + Page(len(t.pages))
+	if records == 0 {
+		bytes = 0
+	}
+	t.pages = append(t.pages, page{token: token, unsettled: records, bytes: bytes})
+	t.held += bytes
+	t.advance()
+	return n
+}
+
+// Begin notes that a record of the page has become part of a batch.
+func (t *Tracker) Begin(n Page) { t.pages[n-t.first].begun = true }
+
+// Settle notes that one more record of the page is settled. Settling more
+// records than the page has is a bug of the caller and panics, since going
+// on would let a checkpoint pass an unsettled record.
+func (t *Tracker) Settle(n Page) {
+	p := &t.pages[n-t.first]
+	if p.unsettled == 0 {
+		panic("progress: a record was settled twice")
+	}
+	p.unsettled--
+	if p.unsettled == 0 {
+		t.held -= p.bytes
+		p.bytes = 0
+		t.advance()
+	}
+}
+
+func (t *Tracker) advance() {
+	done := 0
+	for done < len(t.pages) && t.pages[done].unsettled == 0 {
+		if next := t.pages[done].token; next != t.token {
+			t.token = next
+			t.moved = true
+		}
+		done++
+	}
+	t.pages = t.pages[done:]
+	t.first += Page(done)
+}
+
+// Forget drops the pages that no batch has begun, from the newest back to the
+// newest page begun, and returns the first page forgotten: records of it and
+// of later ones must not be settled any more. What was forgotten is read
+// again by whoever starts from the checkpoint.
+func (t *Tracker) Forget() Page {
+	keep := len(t.pages)
+	for keep > 0 && !t.pages[keep-1].begun {
+		keep--
+		t.held -= t.pages[keep].bytes
+	}
+	t.pages = t.pages[:keep]
+	return t.first + Page(keep)
+}
+
+// Take returns the newest token that may be committed, if it is newer than
+// the one taken before.
+func (t *Tracker) Take() (token string, ok bool) {
+	if !t.moved {
+		return "", false
+	}
+	t.moved = false
+	return t.token, true
+}
+
+// Return gives back a token whose commit failed, so that it, or a newer one,
+// is taken again.
+func (t *Tracker) Return() { t.moved = true }
+
+// Settled says whether everything added is settled.
+func (t *Tracker) Settled() bool { return len(t.pages) == 0 }
+
+// Held is how many bytes the pages with unsettled records hold.
+func (t *Tracker) Held() int64 { return t.held }

@@ -1,0 +1,125 @@
+package progress
+
+import (
+	"strconv"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestAPageBehindAnUnsettledOneIsNotCommitted(t *testing.T) {
+	var p Tracker
+	first := p.Add("a", 1, 10)
+	second := p.Add("b", 1, 20)
+
+	p.Settle(second)
+	if token, ok := p.Take(); ok {
+		t.Fatalf("took %q while an earlier record is unsettled", token)
+	}
+	p.Settle(first)
+	if token, ok := p.Take(); !ok || token != "b" {
+		t.Fatalf("took %q, %v; want b", token, ok)
+	}
+	if _, ok := p.Take(); ok {
+		t.Fatal("the same token was taken twice")
+	}
+}
+
+func TestAFailedCommitIsTakenAgain(t *testing.T) {
+	var p Tracker
+	p.Add("a", 0, 0)
+	p.Take()
+	p.Return()
+	if token, ok := p.Take(); !ok || token != "a" {
+		t.Fatalf("took %q, %v; want a", token, ok)
+	}
+}
+
+func TestAnIdleChannelWhoseTokenStandsHasNothingToCommit(t *testing.T) {
+	var p Tracker
+	p.Add("a", 0, 0)
+	p.Take()
+	p.Add("a", 0, 0)
+	if token, ok := p.Take(); ok {
+		t.Fatalf("took %q again", token)
+	}
+}
+
+func TestForgettingKeepsWhatABatchHasBegun(t *testing.T) {
+	var p Tracker
+	first := p.Add("a", 1, 1)
+	second := p.Add("b", 1, 2)
+	third := p.Add("c", 1, 4)
+	p.Begin(second)
+
+	if from := p.Forget(); from != third {
+		t.Fatalf("forgot from page %d, want %d", from, third)
+	}
+	if p.Held() != 3 {
+		t.Fatalf("holds %d bytes, want 3", p.Held())
+	}
+	p.Settle(first)
+	p.Settle(second)
+	if token, ok := p.Take(); !ok || token != "b" || !p.Settled() {
+		t.Fatalf("took %q, %v; want b with nothing left", token, ok)
+	}
+}
+
+// Whatever the order of reading and settling, the token taken is that of the
+// longest prefix of pages in which every record is settled, and the bytes
+// held are those of the pages with unsettled records.
+func TestProgressIsTheContiguousSettledPrefix(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		type model struct {
+			token string
+			left  int
+			bytes int64
+		}
+		var p Tracker
+		var pages []model
+		var taken string
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			var open []int
+			for i, m := range pages {
+				if m.left > 0 {
+					open = append(open, i)
+				}
+			}
+			if len(open) == 0 || rapid.Bool().Draw(t, "read") {
+				m := model{strconv.Itoa(len(pages)), rapid.IntRange(0, 3).Draw(t, "records"), rapid.Int64Range(0, 100).Draw(t, "bytes")}
+				if got := p.Add(m.token, m.left, m.bytes); got != Page(len(pages)) {
+					t.Fatalf("page %d was numbered %d", len(pages), got)
+				}
+				pages = append(pages, m)
+			} else {
+				i := rapid.SampledFrom(open).Draw(t, "page")
+				pages[i].left--
+				p.Settle(Page(i))
+			}
+
+			want := taken
+			for _, m := range pages {
+				if m.left > 0 {
+					break
+				}
+				want = m.token
+			}
+			got, ok := p.Take()
+			if ok != (want != taken) || ok && got != want {
+				t.Fatalf("took %q, %v; want %q after %q", got, ok, want, taken)
+			}
+			taken = want
+			var held int64
+			settled := true
+			for _, m := range pages {
+				if m.left > 0 {
+					held += m.bytes
+					settled = false
+				}
+			}
+			if p.Held() != held || p.Settled() != settled {
+				t.Fatalf("holds %d bytes, settled %v; want %d, %v", p.Held(), p.Settled(), held, settled)
+			}
+		}
+	})
+}
