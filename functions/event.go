@@ -54,3 +54,47 @@ type Column struct {
 	Value      Value // null unless Type is Put
 	Timestamp  int64 // the version, in milliseconds; 0: not given
 }
+
+// Key is the value of the primary key's column of that name, of kind [None]
+// if the key has no such column.
+func (r *Record) Key(name string) Value {
+	for _, k := range r.PrimaryKey {
+		if k.ColumnName == name {
+			return k.Value
+		}
+	}
+	return Value{}
+}
+
+// Column is the newest value that the change puts into the column of that
+// name: the greatest timestamp, the last in the list among equals. It reports
+// false if the change puts nothing there, be it that it leaves the column
+// alone or that it only deletes.
+func (r *Record) Column(name string) (Value, bool) {
+	var newest *Column
+	for i := range r.Columns {
+		c := &r.Columns[i]
+		if c.ColumnName == name && c.Type == "Put" && (newest == nil || c.Timestamp >= newest.Timestamp) {
+			newest = c
+		}
+	}
+	if newest == nil {
+		return Value{}, false
+	}
+	return newest.Value, true
+}
+
+// Fail marks the record as failed: this record is invoked again, and those of
+// the same key after it, while the rest of the batch is done. The error goes
+// to the log. A nil error takes the mark back, so that
+//
+//	for _, r := range e.Records {
+//		r.Fail(handle(ctx, r))
+//	}
+//
+// marks what failed and nothing else. Different records may be marked from
+// different goroutines, all before the handler returns.
+func (r *Record) Fail(err error) { r.failed = err }
+
+// Failed is the error that the record was marked with, nil if it was not.
+func (r *Record) Failed() error { return r.failed }
