@@ -70,7 +70,12 @@ type Batch struct {
 	Attempt int    // 1 and up
 	// Timeout is how long after its beginning the attempt may still have an
 	// effect: the deadline that the entry keeps is the server's now plus it.
+	// It is rounded up to a millisecond.
 	Timeout time.Duration
+	// Unanswered, in a Begin, says that the caller's attempt before this one
+	// got no answer: its deadline goes on to hold up the lane's next batch. An
+	// attempt of a former owner counts as unanswered in any case.
+	Unanswered bool
 }
 
 // LaneState is what the ledger holds of one lane.
@@ -78,6 +83,9 @@ type LaneState struct {
 	Lane      Lane
 	Watermark *Mark  // the last record settled; nil: none
 	InFlight  *Batch // begun and not settled; nil: none
+	// Former says that a former owner began InFlight, and this one did not
+	// begin it again. After an Attach that is so wherever InFlight is.
+	Former bool
 	// Wait is how long, from the answer on, an unanswered attempt of InFlight,
 	// or of an earlier batch of the lane, may still have an effect.
 	Wait time.Duration
@@ -86,9 +94,13 @@ type LaneState struct {
 // AttachRequest claims a channel.
 type AttachRequest struct {
 	Channel Channel
-	Version int64             // the channel's, from the heartbeat; a lower one than the ledger knows is foreign
-	Nonce   string            // the process's
-	Layouts map[string]string // per trigger
+	Version int64  // the channel's, from the heartbeat; a lower one than the ledger knows is foreign
+	Nonce   string // the process's
+	// Layouts are the caller's, per trigger. A trigger's replaces the former
+	// one only if none of the trigger's lanes holds a watermark or a batch in
+	// flight: those were made under the former layout, and a later owner must
+	// still be able to read them. Who has emptied them attaches again.
+	Layouts map[string]string
 	// Restore, when not nil, is the state of an owner that was told
 	// ErrAbsent: it is written only where nothing is there, under Epoch, and
 	// fails with ErrForeign if somebody else attached meanwhile.
@@ -116,6 +128,9 @@ type Settlement struct {
 	Lane    Lane
 	BatchID string
 	Last    Mark // becomes the lane's watermark; ignored with Remainder
+	// Unanswered says that the batch's last attempt got no answer: its
+	// deadline goes on to hold up the lane's next batch.
+	Unanswered bool
 	// Remainder, when not nil, is begun in the same script, in place of the
 	// batch and with the same span: what a partial success leaves. The
 	// watermark stays.
@@ -127,17 +142,22 @@ type Settlement struct {
 // wait at the same time share a round trip. Errors wrap ErrAbsent,
 // ErrForeign, ErrSchema or ErrUnavailable, or the context's error.
 type Ledger interface {
-	// Attach claims a channel for the caller and fences every earlier owner.
-	// It keeps what the ledger holds of the channel and returns it.
+	// Attach claims a channel for the caller and fences every earlier owner,
+	// also an earlier attachment of the caller's. It keeps what the ledger
+	// holds of the channel and returns it.
 	Attach(ctx context.Context, r AttachRequest) (Attachment, error)
 
 	// Begin notes that an attempt of b is about to start in lane. The same id
-	// again replaces attempt and deadline; another id while one is in flight
-	// is refused with ErrInFlight.
+	// again replaces attempt and deadline; another id while one that this
+	// owner began is in flight is refused with ErrInFlight. One that a former
+	// owner left is replaced, and the answer says how long it may still have
+	// an effect.
 	Begin(ctx context.Context, o Owner, lane Lane, b Batch) (Began, error)
 
 	// Settle notes that the lane's batch in flight is settled. Settling a
-	// batch that is settled already changes nothing.
+	// batch that is settled already changes nothing, and so does settling one
+	// that the ledger lost: it is delivered again. A remainder needs no wait:
+	// it is what is left of the same batch.
 	Settle(ctx context.Context, o Owner, s Settlement) error
 
 	// Trim forgets the watermarks of lanes whose settled records the
@@ -145,9 +165,10 @@ type Ledger interface {
 	// longer the one given has moved on and is left alone.
 	Trim(ctx context.Context, o Owner, lanes map[Lane]Mark) error
 
-	// Release gives the channel up: the next owner need not wait for the
-	// deadlines of what was answered. With end set the channel is at its end
-	// and everything about it is deleted.
+	// Release gives the channel up; watermarks, batches in flight and the
+	// deadlines of what was not answered stay for the next owner. With end set
+	// the channel is at its end and everything about it is deleted. Releasing
+	// what is released already changes nothing.
 	Release(ctx context.Context, o Owner, end bool) error
 
 	// Ping reports whether the server can be reached and is fit to be a

@@ -1,0 +1,28 @@
+-- release gives the channel up.
+--
+-- ARGV: nonce, epoch, ttl in ms, ended (1: delete all of it)
+-- Answers {'ok'}, {'absent'} or {'foreign', epoch that is there}.
+-- Watermarks, batches in flight and the deadlines that have not passed stay
+-- for the next owner. To release again, or to delete what is gone, is 'ok'.
+
+local nonce, epoch, ttl, ended = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
+
+local held = redis.call('HMGET', KEYS[1], 'nonce', 'epoch')
+if not held[2] then return {ended and 'ok' or 'absent'} end
+if held[2] ~= epoch or (held[1] ~= nonce and held[1] ~= 'released ' .. nonce) then
+  return {'foreign', held[2]}
+end
+
+if ended then
+  redis.call('DEL', KEYS[1])
+  return {'ok'}
+end
+
+local at = now()
+redis.call('HSET', KEYS[1], 'nonce', 'released ' .. nonce)
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  if string.sub(all[i], 1, 2) == 'd:' then hold(string.sub(all[i], 3), tonumber(all[i + 1]), at) end
+end
+redis.call('PEXPIRE', KEYS[1], ttl)
+return {'ok'}
