@@ -1,0 +1,202 @@
+// Package tunnel is a client of Tablestore's Tunnel Service: the calls of its
+// API ([Client]), and the consumption of a tunnel by many channels at once
+// ([Worker]).
+package tunnel
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// ClientConfig is what a [Client] needs to know. Zero values mean the
+// defaults.
+type ClientConfig struct {
+	// Endpoint is the instance's address, http:// or https:// with host and,
+	// if need be, port, and no path. Required.
+	Endpoint string
+	// Instance is the instance's name. Required.
+	Instance string
+	// Credentials sign the requests. Default [EnvironmentCredentials].
+	Credentials CredentialsProvider
+	// HTTPClient sends the requests. Default: one of the Client's own, which
+	// honours the proxy variables of the environment and keeps a connection
+	// open for each of a thousand channels. Of one that is given, the
+	// transport and the time-out are used; redirects are never followed, as
+	// they would carry the security token elsewhere.
+	HTTPClient *http.Client
+	// RequestTimeout bounds one attempt, from dialing to the answer's last
+	// byte. Default 60 s, 10 ms to 10 min.
+	RequestTimeout time.Duration
+	// Retry says how long failed calls are tried again.
+	Retry RetryConfig
+	// Logger gets a line for every attempt that is repeated: Debug while the
+	// waits are short, Warn from one second on. Default slog.Default().
+	Logger *slog.Logger
+}
+
+// withDefaults fills in what was left out.
+func (cfg ClientConfig) withDefaults() ClientConfig {
+	if cfg.Credentials == nil {
+		cfg.Credentials = EnvironmentCredentials()
+	}
+	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, 60*time.Second)
+	cfg.Retry.Data = cfg.Retry.Data.withDefaults(16*time.Millisecond, 3*time.Second, 75*time.Second)
+	cfg.Retry.Other = cfg.Retry.Other.withDefaults(100*time.Millisecond, 2*time.Second, 35*time.Second)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
+	return cfg
+}
+
+func (s RetrySchedule) withDefaults(first, longest, total time.Duration) RetrySchedule {
+	return RetrySchedule{
+		First: cmp.Or(s.First, first),
+		Max:   cmp.Or(s.Max, max(longest, s.First)),
+		Total: cmp.Or(s.Total, total),
+	}
+}
+
+// validate names all that is wrong with a configuration whose defaults are
+// filled in.
+func (cfg ClientConfig) validate() error {
+	errs := []error{
+		checkEndpoint(cfg.Endpoint),
+		checkInstance(cfg.Instance),
+	}
+	if t := cfg.RequestTimeout; t < 10*time.Millisecond || t > 10*time.Minute {
+		errs = append(errs, fmt.Errorf("RequestTimeout: %v is not between 10ms and 10m", t))
+	}
+	return errors.Join(append(errs,
+		cfg.Retry.Data.validate("Retry.Data"),
+		cfg.Retry.Other.validate("Retry.Other"),
+	)...)
+}
+
+func (s RetrySchedule) validate(name string) error {
+	switch {
+	case s.First < time.Millisecond || s.First > s.Max:
+		return fmt.Errorf("%s.First: %v is not between 1ms and Max, %v", name, s.First, s.Max)
+	case s.Max > 10*time.Minute:
+		return fmt.Errorf("%s.Max: %v is more than 10m", name, s.Max)
+	}
+	return nil
+}
+
+func checkEndpoint(endpoint string) error {
+	if endpoint == "" {
+		return errors.New("Endpoint: missing; it looks like https://INSTANCE.REGION.ots.aliyuncs.com")
+	}
+	u, err := url.Parse(endpoint)
+	switch {
+	case err != nil:
+		// The error of url.Parse would quote a password.
+		return errors.New("Endpoint: not a URL; it looks like https://INSTANCE.REGION.ots.aliyuncs.com")
+	case u.User != nil:
+		return errors.New("Endpoint: holds a user name; credentials are given apart")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return fmt.Errorf("Endpoint: %q begins with neither http:// nor https://", endpoint)
+	case u.Hostname() == "":
+		return fmt.Errorf("Endpoint: %q names no host", endpoint)
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		return fmt.Errorf("Endpoint: %q goes on after host and port", endpoint)
+	}
+	return nil
+}
+
+// checkInstance refuses what cannot be a header's value; which names exist,
+// the service knows.
+func checkInstance(name string) error {
+	switch {
+	case name == "":
+		return errors.New("Instance: missing")
+	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+		return fmt.Errorf("Instance: %q has a space or another character that no name has", name)
+	}
+	return nil
+}
+
+// Client calls the Tunnel Service. Every call blocks until it has an answer,
+// its context ends or the failure is not worth another attempt ([Retryable],
+// [RetryConfig]); every error is an [*Error]. A Client may be used by many
+// goroutines at once.
+type Client struct {
+	endpoint    string // no trailing slash
+	instance    string
+	credentials CredentialsProvider
+	http        http.Client
+	ownHTTP     bool
+	timeout     time.Duration
+	retry       RetryConfig
+	log         *slog.Logger
+	userAgent   string
+}
+
+// NewClient makes a Client, or names everything that is wrong with cfg at
+// once. It does not call the service, and does not ask for credentials yet.
+func NewClient(cfg ClientConfig) (*Client, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("tunnel client: %w", err)
+	}
+	c := &Client{
+		endpoint:    strings.TrimRight(cfg.Endpoint, "/"),
+		instance:    cfg.Instance,
+		credentials: cfg.Credentials,
+		timeout:     cfg.RequestTimeout,
+		retry:       cfg.Retry,
+		log:         cfg.Logger,
+		userAgent:   "culvert/" + version(),
+	}
+	if cfg.HTTPClient != nil {
+		c.http = *cfg.HTTPClient
+	} else {
+		c.ownHTTP = true
+		c.http.Transport = newTransport()
+	}
+	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return c, nil
+}
+
+// Close closes idle connections, unless they belong to an HTTPClient that
+// was given. Calls under way go on; later ones open new connections.
+func (c *Client) Close() {
+	if c.ownHTTP {
+		c.http.CloseIdleConnections()
+	}
+}
+
+// newTransport is sized for many channels that read from one host: the
+// standard one keeps two idle connections to a host and would dial anew for
+// nearly every read.
+func newTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout:    10 * time.Second,
+		MaxIdleConnsPerHost:    1024,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression:     true,
+	}
+}
+
+// version is this module's, as the binary was built with it.
+func version() string {
+	const module = "github.com/culvertio/culvert"
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, m := range append(info.Deps, &info.Main) {
+		if m.Path == module && m.Version != "" {
+			return strings.Trim(m.Version, "()")
+		}
+	}
+	return "devel"
+}
