@@ -90,11 +90,9 @@ type httpTarget struct {
 // Connections speak HTTP/1.1 and are kept and used again; a proxy is taken
 // from the environment, as is usual.
 func NewHTTP(c HTTPConfig) (Target, error) {
-	u, err := url.Parse(c.URL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		// Neither the URL nor url.Parse's error, which quotes it, is shown:
-		// there may be a password in it.
-		return nil, errors.New("not a URL of a function: write http://HOST[:PORT]/PATH or https://…")
+	u, err := parseURL(c.URL)
+	if err != nil {
+		return nil, err
 	}
 	if c.MaxConnections < 0 {
 		return nil, fmt.Errorf("%d connections are too few: at least 1", c.MaxConnections)

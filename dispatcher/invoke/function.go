@@ -1,0 +1,42 @@
+package invoke
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// CheckFunction says what is wrong with how a configuration names a
+// function, or nil: http://…, https://… or process:PATH. It looks at nothing
+// but the text, and its error does not quote it: there may be a password in
+// it.
+func CheckFunction(function string) error {
+	scheme, rest, found := strings.Cut(function, ":")
+	if !found {
+		return errors.New("not a function: write http://HOST/PATH, https://HOST/PATH or process:PATH")
+	}
+	switch scheme {
+	case "http", "https":
+		_, err := parseURL(function)
+		return err
+	case "process":
+		if rest == "" {
+			return errors.New("process: names no handler: write process:PATH, a directory of Go source or an executable")
+		}
+		return nil
+	case "fc", "lambda":
+		return fmt.Errorf("%s:// functions are not yet supported: http://, https:// and process: are", scheme)
+	}
+	return errors.New("not a function that can be invoked: write http://HOST/PATH, https://HOST/PATH or process:PATH")
+}
+
+// parseURL reads the URL of an HTTP function.
+func parseURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		// Neither the URL nor url.Parse's error, which quotes it, is shown.
+		return nil, errors.New("not a URL of a function: write http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH")
+	}
+	return u, nil
+}
