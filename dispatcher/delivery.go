@@ -1,0 +1,286 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/culvertio/culvert/dispatcher/internal/batch"
+	"github.com/culvertio/culvert/dispatcher/internal/event"
+	"github.com/culvertio/culvert/dispatcher/invoke"
+	"github.com/culvertio/culvert/functions"
+	"github.com/culvertio/culvert/state"
+	"github.com/culvertio/culvert/tunnel"
+	"github.com/culvertio/culvert/tunnel/plainbuffer"
+)
+
+// pauseLimit is how long a process may have slept between the ledger's
+// answer and the send before it asks the ledger again.
+const pauseLimit = 5 * time.Second
+
+// delivery takes one batch of a lane from its first attempt to its
+// settlement.
+type delivery struct {
+	trigger *trigger
+	claim   *claim
+	channel *tunnel.Channel
+	lane    state.Lane
+	log     *slog.Logger
+	rnd     *rand.Rand
+	counts  *counters
+
+	span    []record // the batch as it was cut
+	settled []byte   // a bit per record of span; nil: none is settled
+	left    []record // the records of span that are not settled
+	encoded [][]byte // those of left
+	id      string   // of the batch that left is
+	payload []byte   // reused by each attempt
+}
+
+// encode encodes records until the trigger's limit of bytes and makes a batch
+// of those that fit, which is at least the first.
+func (d *delivery) encode(records []record) error {
+	size := int64(event.Overhead(d.header(strings.Repeat("0", batch.IDLength), math.MaxInt)))
+	var row, origin plainbuffer.Row
+	for i, r := range records {
+		encoded, err := encodeRecord(r, &row, &origin)
+		if err != nil {
+			return err
+		}
+		size += int64(len(encoded)) + 1
+		if i > 0 && size > d.trigger.Batch.Bytes {
+			break
+		}
+		d.encoded = append(d.encoded, encoded)
+	}
+	d.span = records[:len(d.encoded)]
+	d.left = d.span
+	d.id = d.identify()
+	return nil
+}
+
+func encodeRecord(r record, row, origin *plainbuffer.Row) ([]byte, error) {
+	if err := r.Decode(row); err != nil && !errors.Is(err, plainbuffer.ErrChecksum) {
+		return nil, fmt.Errorf("record %s: %w", r.id, err)
+	}
+	var old *plainbuffer.Row
+	if r.Origin != nil {
+		if err := origin.Decode(r.Origin); err != nil && !errors.Is(err, plainbuffer.ErrChecksum) {
+			return nil, fmt.Errorf("record %s, the row before the change: %w", r.id, err)
+		}
+		old = origin
+	}
+	return event.AppendRecord(make([]byte, 0, 2*r.size()+128), r.Action, row, old, r.id), nil
+}
+
+func (d *delivery) header(id string, attempt int) event.Header {
+	return event.Header{
+		BatchID: id,
+		Attempt: attempt,
+		Trigger: d.trigger.Name,
+		Tunnel:  d.channel.TunnelID(),
+		Channel: d.channel.ID(),
+		Lane:    d.lane.Index,
+	}
+}
+
+func (d *delivery) identify() string {
+	return batch.ID(d.channel.TunnelID(), d.channel.ID(), d.trigger.Name, marks(d.left))
+}
+
+func marks(records []record) iter.Seq[state.Mark] {
+	return func(yield func(state.Mark) bool) {
+		for _, r := range records {
+			if !yield(r.mark) {
+				return
+			}
+		}
+	}
+}
+
+// entry is what the ledger is told of the batch.
+func (d *delivery) entry(attempt int) state.Batch {
+	return state.Batch{
+		ID:      d.id,
+		First:   d.span[0].mark,
+		Last:    d.span[len(d.span)-1].mark,
+		Count:   len(d.span),
+		Digest:  batch.Digest(marks(d.span)),
+		Settled: d.settled,
+		Attempt: attempt,
+		Timeout: d.trigger.Timeout,
+	}
+}
+
+// run makes attempts until every record of the batch is settled, and reports
+// records as they settle. Once soft has ended it waits for nothing but an
+// attempt under way; when hard ends, not even for that. done is false when
+// records are left; the error says why, if it is for another reason than an
+// end of soft or hard.
+func (d *delivery) run(soft, hard context.Context, report func(settled []record)) (done bool, err error) {
+	failures := 0
+	for attempt := 1; ; {
+		result, made, err := d.attempt(soft, hard, attempt)
+		if !made || hard.Err() != nil {
+			return false, quiet(hard, err)
+		}
+		failed, result := d.judge(result)
+		if result.Class == invoke.Done {
+			settled, err := d.settle(hard, failed, attempt+1)
+			if err != nil {
+				return false, quiet(hard, err)
+			}
+			report(settled)
+			if len(d.left) == 0 {
+				return true, nil
+			}
+			result.Class = invoke.FunctionFailed
+		}
+		failures++
+		d.counts.failures.Add(1)
+		decision := d.trigger.policy.Decide(result, failures, d.rnd)
+		d.log.Warn("an attempt failed and is repeated",
+			"batch", d.id, "attempt", attempt, "records", len(d.left), "class", result.Class,
+			"error", result.Err, "request", result.RequestID, "again_in", decision.Delay)
+		if decision.UsesAttempt || result.Class == invoke.MayHaveRun {
+			attempt++
+		}
+		if !sleep(soft, decision.Delay) {
+			return false, nil
+		}
+	}
+}
+
+// quiet drops an error that only says that ctx has ended.
+func quiet(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
+
+// attempt waits for a slot, tells the ledger, and invokes the function. made
+// is false when nothing was invoked.
+func (d *delivery) attempt(soft, hard context.Context, attempt int) (result invoke.Result, made bool, err error) {
+	began, err := d.begin(soft, hard, attempt)
+	if !began {
+		return result, false, err
+	}
+	defer d.trigger.slots.Release(1)
+	d.payload = event.AppendPayload(d.payload[:0], d.header(d.id, attempt), d.encoded)
+	ctx, cancel := context.WithTimeout(hard, d.trigger.Timeout)
+	defer cancel()
+	d.counts.invocations.Add(1)
+	d.counts.inFlight.Add(1)
+	defer d.counts.inFlight.Add(-1)
+	return d.trigger.target.Invoke(ctx, invoke.Invocation{
+		Payload:     d.payload,
+		ContentType: event.ContentType,
+		BatchID:     d.id,
+		Attempt:     attempt,
+		Trigger:     d.trigger.Name,
+	}), true, nil
+}
+
+// begin takes a slot and has the ledger's word that the attempt may start
+// now. The slot is given back while an earlier attempt of the lane, of a
+// former owner, may still have an effect, and when nothing begins.
+func (d *delivery) begin(soft, hard context.Context, attempt int) (began bool, err error) {
+	for {
+		if err := d.trigger.slots.Acquire(hard, 1); err != nil {
+			return false, err
+		}
+		asked := sinceBoot()
+		wait, err := d.claim.begin(hard, d.lane, d.entry(attempt))
+		if err == nil && wait == 0 && sinceBoot()-asked <= pauseLimit {
+			return true, nil
+		}
+		d.trigger.slots.Release(1)
+		if err != nil {
+			return false, err
+		}
+		if wait > 0 {
+			d.log.Info("the lane waits for an attempt that a former owner began", "batch", d.id, "wait", wait)
+			if !sleep(soft, wait) {
+				return false, nil
+			}
+		}
+	}
+}
+
+// judge reads the function's answer: which records it failed, by their place
+// in left. An answer that no function may give makes the attempt a failed one.
+func (d *delivery) judge(result invoke.Result) (failed []bool, judged invoke.Result) {
+	if result.Class != invoke.Done {
+		return nil, result
+	}
+	answer, err := functions.ParseAnswer(result.Answer)
+	if err != nil {
+		result.Class, result.Err = invoke.FunctionFailed, err
+		return nil, result
+	}
+	failed = make([]bool, len(d.left))
+	for _, failure := range answer.BatchItemFailures {
+		i := slices.IndexFunc(d.left, func(r record) bool { return r.id == failure.ItemIdentifier })
+		if i < 0 {
+			result.Class = invoke.FunctionFailed
+			result.Err = fmt.Errorf("the answer fails record %q, which is not in the batch: itemIdentifier must be a record's Id", failure.ItemIdentifier)
+			return nil, result
+		}
+		failed[i] = true
+		result.Err = errors.New("the function failed single records")
+	}
+	return failed, result
+}
+
+// settle settles what succeeded. What failed, and every record behind it of
+// the same key, is the remainder, which the same script begins. It returns
+// the records that are settled now.
+func (d *delivery) settle(ctx context.Context, failed []bool, attempt int) (settled []record, err error) {
+	var left []record
+	var encoded [][]byte
+	held := map[uint64]bool{}
+	for i, r := range d.left {
+		if failed[i] || held[r.key] {
+			held[r.key] = true
+			left = append(left, r)
+			encoded = append(encoded, d.encoded[i])
+		} else {
+			settled = append(settled, r)
+		}
+	}
+	if len(settled) == 0 {
+		return nil, nil
+	}
+	settlement := state.Settlement{Lane: d.lane, BatchID: d.id, Last: d.span[len(d.span)-1].mark}
+	d.left, d.encoded = left, encoded
+	if len(left) > 0 {
+		d.settled = d.bitmap()
+		d.id = d.identify()
+		remainder := d.entry(attempt)
+		settlement.Remainder = &remainder
+	}
+	return settled, d.claim.settle(ctx, settlement)
+}
+
+// bitmap has a bit for each record of span that is not in left, which is a
+// subsequence of it.
+func (d *delivery) bitmap() []byte {
+	bits := make([]byte, (len(d.span)+7)/8)
+	next := 0
+	for i, r := range d.span {
+		if next < len(d.left) && d.left[next].mark == r.mark {
+			next++
+			continue
+		}
+		bits[i/8] |= 1 << (i % 8)
+	}
+	return bits
+}

@@ -1,0 +1,241 @@
+package dispatcher_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"github.com/culvertio/culvert/dispatcher"
+	"github.com/culvertio/culvert/dispatcher/invoke"
+	"github.com/culvertio/culvert/functions"
+	"github.com/culvertio/culvert/state"
+	"github.com/culvertio/culvert/tunnel"
+	"github.com/culvertio/culvert/tunnel/emulator"
+	"github.com/culvertio/culvert/tunnel/plainbuffer"
+	"github.com/culvertio/culvert/tunnel/tunnelpb"
+)
+
+// world is everything around a dispatcher, in one synctest bubble: an
+// emulator spoken to in its wire format, a ledger, and a function.
+type world struct {
+	t        *testing.T
+	emulator *emulator.Emulator
+	redis    *miniredis.Miniredis
+	ledger   *state.Redis
+	function *function
+	// answer lets a test spoil what the service answers; nil: nothing.
+	answer func(path string, body []byte) []byte
+	config dispatcher.Config
+}
+
+func newWorld(t *testing.T, config emulator.Config) *world {
+	e, err := emulator.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := miniredis.NewMiniRedis()
+	ledger := state.OpenMiniredis(server, quietLog())
+	t.Cleanup(func() {
+		ledger.Close()
+		server.Close()
+		e.Close()
+	})
+	w := &world{t: t, emulator: e, redis: server, ledger: ledger, function: &function{revisions: map[string][]int64{}}}
+	w.config = dispatcher.Config{
+		Tunnel: dispatcher.Tunnel{
+			Endpoint: "http://tablestore.test", Instance: "local", Table: "orders", Name: "feed", Create: "BaseAndStream",
+			Credentials: tunnel.StaticCredentials("id", "secret", ""),
+		},
+		Heartbeat:  dispatcher.Heartbeat{Interval: time.Second, Timeout: 10 * time.Second, Gap: 100 * time.Millisecond},
+		Checkpoint: dispatcher.Checkpoint{Interval: time.Second},
+		Triggers:   []dispatcher.Trigger{{Name: "index", Function: "http://function.test/", Timeout: 10 * time.Second}},
+	}
+	err = e.CreateTable(emulator.TableSpec{
+		Name: "orders",
+		Key:  []emulator.KeyColumn{{Name: "id", Type: plainbuffer.String}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// RoundTrip takes a request to the emulator without a socket.
+func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	recorder := httptest.NewRecorder()
+	w.emulator.ServeHTTP(recorder, r)
+	if w.answer != nil {
+		body := w.answer(r.URL.Path, recorder.Body.Bytes())
+		recorder.Body.Reset()
+		recorder.Body.Write(body)
+	}
+	return recorder.Result(), nil
+}
+
+// put writes a revision of a row.
+func (w *world) put(key string, revision int64) {
+	w.t.Helper()
+	err := w.emulator.Write("orders", emulator.Change{
+		Action: tunnelpb.ActionType_PUT_ROW,
+		Row: plainbuffer.Row{
+			Key:     []plainbuffer.Cell{{Name: []byte("id"), Value: plainbuffer.StringValue(key)}},
+			Columns: []plainbuffer.Cell{{Name: []byte("revision"), Value: plainbuffer.IntegerValue(revision)}},
+		},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// running is a dispatcher at work.
+type running struct {
+	*dispatcher.Dispatcher
+	w    *world
+	stop context.CancelFunc
+	done chan error
+}
+
+func (w *world) start() *running {
+	w.t.Helper()
+	client, err := tunnel.NewClient(tunnel.ClientConfig{
+		Endpoint: w.config.Tunnel.Endpoint, Instance: "local", Credentials: w.config.Tunnel.Credentials,
+		HTTPClient: &http.Client{Transport: w}, Logger: quietLog(),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	d, err := dispatcher.New(w.config, dispatcher.Parts{
+		Client: client, Ledger: w.ledger, Logger: quietLog(),
+		Targets: map[string]invoke.Target{"index": w.function},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(w.t.Context())
+	r := &running{Dispatcher: d, w: w, stop: cancel, done: make(chan error, 1)}
+	go func() { r.done <- d.Run(ctx) }()
+	return r
+}
+
+// drain stops the dispatcher and waits for it.
+func (r *running) drain() {
+	r.w.t.Helper()
+	r.stop()
+	if err := <-r.done; err != nil {
+		r.w.t.Fatalf("Run: %v", err)
+	}
+}
+
+// until lets time pass until a condition holds. A minute of it is far more
+// than any condition here needs.
+func (w *world) until(what string, holds func() bool) {
+	w.t.Helper()
+	for range 6000 {
+		if holds() {
+			return
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	w.t.Fatalf("after a minute there is still not: %s", what)
+}
+
+func quietLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// function is what a trigger invokes: it records what succeeds and answers
+// what the test wants.
+type function struct {
+	behave func(ctx context.Context, e *functions.Event) invoke.Result // nil: success
+
+	mu        sync.Mutex
+	events    []*functions.Event
+	revisions map[string][]int64 // by key, in the order of success
+	running   int
+	most      int // the most invocations at once
+}
+
+func (f *function) Invoke(ctx context.Context, in invoke.Invocation) invoke.Result {
+	e, err := functions.Decode(in.Payload)
+	if err != nil {
+		return invoke.Result{Class: invoke.FunctionFailed, Err: err}
+	}
+	if e.Batch.ID != in.BatchID || e.Batch.Attempt != in.Attempt {
+		return invoke.Result{Class: invoke.FunctionFailed, Err: fmt.Errorf("payload and invocation differ: %+v, %+v", e.Batch, in)}
+	}
+	f.mu.Lock()
+	f.events = append(f.events, e)
+	f.running++
+	f.most = max(f.most, f.running)
+	behave := f.behave
+	f.mu.Unlock()
+
+	result := invoke.Result{Class: invoke.Done}
+	if behave != nil {
+		result = behave(ctx, e)
+	}
+
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.running--
+	if result.Class != invoke.Done {
+		return result
+	}
+	var answer functions.Answer
+	if len(result.Answer) > 0 {
+		if err := json.Unmarshal(result.Answer, &answer); err != nil {
+			return result
+		}
+	}
+	failed := map[string]bool{}
+	for _, failure := range answer.BatchItemFailures {
+		failed[failure.ItemIdentifier] = true
+	}
+	for _, r := range e.Records {
+		if !failed[r.ID] {
+			key, _ := r.PrimaryKey[0].Value.Text()
+			f.revisions[key] = append(f.revisions[key], revision(r))
+		}
+	}
+	return result
+}
+
+func (f *function) Close(context.Context) error { return nil }
+
+func (f *function) set(behave func(ctx context.Context, e *functions.Event) invoke.Result) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.behave = behave
+}
+
+// delivered is how many records have succeeded.
+func (f *function) delivered() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for _, revisions := range f.revisions {
+		n += len(revisions)
+	}
+	return n
+}
+
+func (f *function) invocations() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.events)
+}
+
+func revision(r *functions.Record) int64 {
+	column, _ := r.Column("revision")
+	v, _ := column.Int64()
+	return v
+}
