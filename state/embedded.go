@@ -19,13 +19,14 @@ func OpenEmbedded(log *slog.Logger) (*Redis, error) {
 	server := miniredis.NewMiniRedis()
 	// Without this, keys would live for ever.
 	server.ClockTTL(true)
-	r := openMini(server, log)
+	r := OpenMiniredis(server, log)
 	r.stop = server.Close
 	return r, nil
 }
 
-// openMini makes a ledger of a miniredis through connections in memory.
-func openMini(server *miniredis.Miniredis, log *slog.Logger) *Redis {
+// OpenMiniredis makes a ledger of a miniredis server that the caller owns,
+// through connections in memory: for tests that flush, stop or restart it.
+func OpenMiniredis(server *miniredis.Miniredis, log *slog.Logger) *Redis {
 	const timeout = 30 * time.Second
 	r := open(&redis.Options{
 		Addr: "embedded",

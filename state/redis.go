@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // RedisConfig says where the ledger is and how to treat it.
@@ -122,6 +123,9 @@ func open(o *redis.Options, ttl time.Duration, log *slog.Logger) *Redis {
 	o.PoolSize, o.PipelinePoolSize = 2, -1
 	o.ReadBufferSize, o.WriteBufferSize = 64<<10, 64<<10
 	o.Protocol, o.DisableIdentity = 2, true
+	// A managed service's announcements are not for us, and asking for them
+	// looks the address up.
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	if log == nil {
 		log = slog.Default()
 	}
