@@ -1,0 +1,50 @@
+package invoke
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// Options are what a target is opened with, whatever its kind.
+type Options struct {
+	Name    string        // the trigger's, for output and errors
+	Timeout time.Duration // of one invocation. Default 60 s
+	// AtOnce is how many invocations may be under way at once: so many
+	// connections to a URL, so many processes of a handler. Default 32.
+	AtOnce int
+	Output io.Writer    // receives what handler processes print. Default os.Stderr
+	Env    []string     // added to the environment of handler processes
+	Logger *slog.Logger // default slog.Default()
+}
+
+// Open makes the target that a configuration names: http://…, https://… or
+// process:PATH. A handler's source is built and its processes are started
+// before Open returns; a URL is not tried. The caller closes the target.
+func Open(ctx context.Context, function string, o Options) (Target, error) {
+	if err := CheckFunction(function); err != nil {
+		return nil, err
+	}
+	if o.AtOnce == 0 {
+		o.AtOnce = 32
+	}
+	path, isProcess := strings.CutPrefix(function, "process:")
+	if !isProcess {
+		return NewHTTP(HTTPConfig{URL: function, MaxConnections: o.AtOnce})
+	}
+	if o.AtOnce > MostProcesses {
+		return nil, fmt.Errorf("process:%s: at most %d processes may run, not %d: lower limit.at_once", path, MostProcesses, o.AtOnce)
+	}
+	return NewProcess(ctx, ProcessConfig{
+		Path:      path,
+		Processes: o.AtOnce,
+		Timeout:   o.Timeout,
+		Name:      o.Name,
+		Output:    o.Output,
+		Env:       o.Env,
+		Logger:    o.Logger,
+	})
+}

@@ -1,0 +1,211 @@
+package invoke
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/culvertio/culvert/functions/runtime"
+)
+
+// scenarios are what may happen to an attempt, and what each target makes of
+// it. Where they differ, the target cannot know better: an HTTP server that
+// panics or dies just hangs up.
+var scenarios = []struct {
+	do            string
+	process, http Class
+	answer        string // of a process
+}{
+	{do: "nothing", process: Done, http: Done, answer: "null"},
+	{do: "answer", process: Done, http: Done, answer: `{"batchItemFailures":[]}`},
+	{do: "fail", process: FunctionFailed, http: FunctionFailed},
+	{do: "panic", process: FunctionFailed, http: MayHaveRun},
+	{do: "hang", process: TimedOut, http: TimedOut},
+	{do: "exit", process: FunctionFailed, http: MayHaveRun},
+	{do: "nothing", process: Done, http: Done, answer: "null"}, // whatever came before, the next attempt is good
+}
+
+func scenario(t *testing.T, target Target, do string) Result {
+	in := invocation
+	in.Payload = []byte(`{"do":"` + do + `"}`)
+	patience := time.Minute
+	if do == "hang" {
+		patience = 300 * time.Millisecond
+	}
+	return target.Invoke(within(t, patience), in)
+}
+
+func TestAProcessDoesAsItsScenarioSays(t *testing.T) {
+	target, err := Open(t.Context(), "process:"+filepath.Join("testdata", "handler"), Options{Name: "scenarios", AtOnce: 1, Output: io.Discard, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closing(t, target)
+	for _, s := range scenarios {
+		r := scenario(t, target, s.do)
+		checkClass(t, r, s.process)
+		if r.Class == Done && strings.TrimSpace(string(r.Answer)) != s.answer {
+			t.Errorf("%s: answered %q, want %q", s.do, r.Answer, s.answer)
+		}
+		if r.Class != Done {
+			if r.RequestID == "" {
+				t.Errorf("%s: no request id", s.do)
+			}
+			for _, part := range []string{"testdata", invocation.BatchID, "attempt 2"} {
+				if !strings.Contains(r.Err.Error(), part) {
+					t.Errorf("%s: the error does not name %s: %v", s.do, part, r.Err)
+				}
+			}
+		}
+	}
+}
+
+func TestAnHTTPServerDoesAsItsScenarioSays(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var event struct{ Do string }
+		if err := json.NewDecoder(r.Body).Decode(&event); err != nil {
+			t.Error(err)
+		}
+		switch event.Do {
+		case "answer":
+			io.WriteString(w, `{"batchItemFailures":[]}`)
+		case "fail":
+			http.Error(w, "asked to fail", http.StatusInternalServerError)
+		case "panic":
+			panic("asked to panic")
+		case "hang":
+			<-r.Context().Done()
+		case "exit":
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c.Close()
+		}
+	}))
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
+	server.Start()
+	defer server.Close()
+	target, err := Open(t.Context(), server.URL, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closing(t, target)
+	for _, s := range scenarios {
+		checkClass(t, scenario(t, target, s.do), s.http)
+	}
+}
+
+func closing(t *testing.T, target Target) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := target.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	r := target.Invoke(ctx, invocation)
+	checkClass(t, r, Unreachable)
+	if !errors.Is(r.Err, ErrClosed) {
+		t.Errorf("after Close: %v", r.Err)
+	}
+}
+
+func TestABusyProcessThrottlesAndOneCalledOffMayHaveRun(t *testing.T) {
+	target, err := NewProcess(t.Context(), ProcessConfig{Path: filepath.Join("testdata", "handler"), Output: io.Discard, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closing(t, target)
+	hanging, callOff := context.WithCancel(within(t, time.Minute))
+	in := invocation
+	in.Payload = []byte(`{"do":"hang"}`)
+	done := make(chan Result)
+	go func() { done <- target.Invoke(hanging, in) }()
+
+	// Either this one finds the only process taken, or it comes first and is
+	// answered; in the end it finds it taken.
+	for {
+		r := target.Invoke(within(t, 100*time.Millisecond), invocation)
+		if r.Class == Throttled {
+			break
+		}
+		checkClass(t, r, Done)
+	}
+	callOff()
+	checkClass(t, <-done, MayHaveRun)
+}
+
+func TestAHandlerThatCannotServeIsAnErrorAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		path string
+		want string
+	}{
+		{"testdata/nowhere", "name a directory of Go source or an executable"},
+		{"testdata", "no Go files"},
+		{"testdata/exits", "no configuration"},
+		{"testdata/handler/main.go", "permission denied"},
+	} {
+		target, err := Open(t.Context(), "process:"+c.path, Options{AtOnce: 1, Output: io.Discard, Logger: slog.New(slog.DiscardHandler)})
+		if err == nil {
+			target.Close(t.Context())
+			t.Errorf("%s is taken", c.path)
+			continue
+		}
+		if !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: the error does not say %q: %v", c.path, c.want, err)
+		}
+	}
+	_, err := Open(t.Context(), "process:testdata/exits", Options{AtOnce: 1, Output: io.Discard, Logger: slog.New(slog.DiscardHandler)})
+	if _, ok := errors.AsType[*runtime.StartError](err); !ok {
+		t.Errorf("%T is no StartError", err)
+	}
+}
+
+func TestTheRuntimesErrorsHaveTheirClasses(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want Class
+	}{
+		{&runtime.FunctionError{}, FunctionFailed},
+		{&runtime.ExitError{}, FunctionFailed},
+		{&runtime.DeadlineError{Err: context.DeadlineExceeded}, TimedOut},
+		{&runtime.DeadlineError{Err: context.Canceled}, MayHaveRun},
+		{&runtime.StartError{LogTail: "tail"}, Broken},
+		{&runtime.BusyError{Err: context.DeadlineExceeded}, Throttled},
+		{runtime.ErrClosed, Unreachable},
+	} {
+		if r := judgeProcess(c.err); r.Class != c.want {
+			t.Errorf("%T is %v, want %v", c.err, r.Class, c.want)
+		}
+	}
+}
+
+func TestFunctionsThatCannotBeInvokedAreRefusedByName(t *testing.T) {
+	for function, want := range map[string]string{
+		"":                              "not a function",
+		"index":                         "not a function",
+		"gopher://geheim/":              "not a function",
+		"http://user:geheim@[::1/":      "not a URL",
+		"process:":                      "names no handler",
+		"fc://cn-hangzhou/orders":       "fc:// functions are not yet supported",
+		"lambda://eu-central-1/orders":  "lambda:// functions are not yet supported",
+		"process:testdata/handler/none": "name a directory of Go source or an executable",
+	} {
+		_, err := Open(t.Context(), function, Options{})
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "geheim") {
+			t.Errorf("%q: %v, want %q", function, err, want)
+		}
+	}
+	if _, err := Open(t.Context(), "process:testdata/handler", Options{AtOnce: MostProcesses + 1}); err == nil || !strings.Contains(err.Error(), "lower limit.at_once") {
+		t.Errorf("too many processes: %v", err)
+	}
+}
