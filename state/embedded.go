@@ -37,7 +37,7 @@ func OpenMiniredis(server *miniredis.Miniredis, log *slog.Logger) *Redis {
 			}
 			return newWriteBehind(c), nil
 		},
-		DialTimeout: timeout, ReadTimeout: timeout, WriteTimeout: timeout,
+		ReadTimeout: timeout, WriteTimeout: timeout,
 	}, 8*24*time.Hour, log)
 	r.embedded = true
 	return r

@@ -25,6 +25,9 @@ type call struct {
 // waits to be sent it can be withdrawn; once it is sent, ctx only ends the
 // waiting.
 func (r *Redis) run(ctx context.Context, op operation, c Channel, args ...any) ([]any, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
 	k := &call{operation: op, key: key(c), args: args, done: make(chan struct{})}
 	select {
 	case r.calls <- k:
@@ -64,6 +67,9 @@ func (r *Redis) send() {
 		}
 		r.roundTrip(group)
 		for _, k := range group {
+			if k.err != nil && r.closing.Err() != nil {
+				k.err = redis.ErrClosed
+			}
 			close(k.done)
 		}
 	}

@@ -68,7 +68,8 @@ func OpenRedis(c RedisConfig) (*Redis, error) {
 	if c.Timeout < 10*time.Millisecond {
 		return nil, fmt.Errorf("ledger: Timeout is %v: it must be at least 10ms", c.Timeout)
 	}
-	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = c.Timeout, c.Timeout, c.Timeout
+	options.ReadTimeout, options.WriteTimeout = c.Timeout, c.Timeout
+	options.Dialer = (&net.Dialer{Timeout: c.Timeout}).DialContext
 	return open(options, c.TTL, c.Logger), nil
 }
 
@@ -119,6 +120,7 @@ func open(o *redis.Options, ttl time.Duration, log *slog.Logger) *Redis {
 	// retries here would only hide it.
 	o.MaxRetries, o.DialerRetries = 1, 1
 	o.MinRetryBackoff, o.MaxRetryBackoff = time.Millisecond, 10*time.Millisecond
+	o.Dialer = dialLate(o.Dialer)
 	// One goroutine sends; the second connection is for Ping.
 	o.PoolSize, o.PipelinePoolSize = 2, -1
 	o.ReadBufferSize, o.WriteBufferSize = 64<<10, 64<<10
