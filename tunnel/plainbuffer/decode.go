@@ -1,6 +1,9 @@
 package plainbuffer
 
-import "encoding/binary"
+import (
+	"cmp"
+	"encoding/binary"
+)
 
 // Decode decodes a buffer that holds exactly one row. It overwrites all of r,
 // reuses r's slices, and lets r alias b.
@@ -15,16 +18,16 @@ func (r *Row) Decode(b []byte) error {
 		return err
 	}
 	i, err = r.decode(b, i)
-	if i < len(b) && (err == nil || err.Kind == ErrChecksum) {
+	if i < len(b) && !err.fatal() {
 		err = malformed(i, "%d bytes after the row", len(b)-i)
 	}
-	if err == nil {
-		return nil
-	}
-	if err.Kind != ErrChecksum {
+	if err.fatal() {
 		r.reset()
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return nil
 }
 
 // Decoder decodes a buffer of any number of rows, as GetRange answers with.
@@ -54,21 +57,25 @@ func (d *Decoder) Next(r *Row) (bool, error) {
 		return false, nil
 	}
 	i, err := r.decode(d.b, d.i)
-	switch {
-	case err == nil:
-		d.i = i
-		return true, nil
-	case err.Kind == ErrChecksum:
-		d.i = i
+	if err.fatal() {
+		d.err = err
+		r.reset()
+		return false, err
+	}
+	d.i = i
+	if err != nil {
 		return true, err
 	}
-	d.err = err
-	r.reset()
-	return false, err
+	return true, nil
 }
 
 func (r *Row) reset() {
-	*r = Row{Key: r.Key[:0], Columns: r.Columns[:0]}
+	r.Key = r.Key[:0]
+	r.Columns = r.Columns[:0]
+	r.Sequence = Sequence{}
+	r.HasSequence = false
+	r.Deleted = false
+	r.KeyBytes = nil
 }
 
 func decodeHeader(b []byte) (int, *Error) {
@@ -91,46 +98,35 @@ func (r *Row) decode(b []byte, i int) (int, *Error) {
 	if b[i] != tagKey {
 		return i, malformed(i, "tag %#x where a row begins", b[i])
 	}
-	i++
-
-	var sum byte       // of the row
-	var differs *Error // the first checksum that does
-	start := i
-	for i < len(b) && b[i] == tagCell {
-		r.Key = grow(r.Key)
-		next, err := decodeCell(b, i+1, &r.Key[len(r.Key)-1], &sum, &differs)
-		if err != nil {
-			return i, err
-		}
-		if c := &r.Key[len(r.Key)-1]; c.Op != Put || c.HasTimestamp || c.Value.typ == None {
-			return i, malformed(i, "a key cell without a value, or with an operation or a timestamp")
-		}
-		i = next
+	start := i + 1
+	var sum byte
+	var differs, err *Error
+	r.Key, i, sum, differs = decodeCells(b, start, r.Key, 0)
+	if differs.fatal() {
+		return i, differs
 	}
 	r.KeyBytes = b[start:i:i]
-
-	if i < len(b) && b[i] == tagData {
-		i++
-		for i < len(b) && b[i] == tagCell {
-			r.Columns = grow(r.Columns)
-			next, err := decodeCell(b, i+1, &r.Columns[len(r.Columns)-1], &sum, &differs)
-			if err != nil {
-				return i, err
-			}
-			i = next
+	for k := range r.Key {
+		if c := &r.Key[k]; c.Op != Put || c.HasTimestamp || c.Value.typ == None {
+			return i, malformed(start, "key column %d has no value, or has an operation or a timestamp", k)
 		}
 	}
 
+	if i < len(b) && b[i] == tagData {
+		r.Columns, i, sum, err = decodeCells(b, i+1, r.Columns, sum)
+		if err.fatal() {
+			return i, err
+		}
+		differs = cmp.Or(differs, err)
+	}
 	if i < len(b) && b[i] == tagDeleteMarker {
 		r.Deleted = true
 		i++
 	}
 	if i < len(b) && b[i] == tagExtension {
-		next, err := r.decodeExtension(b, i)
-		if err != nil {
+		if i, err = r.decodeExtension(b, i); err != nil {
 			return i, err
 		}
-		i = next
 	}
 
 	if i < len(b) && b[i] != tagRowChecksum {
@@ -140,8 +136,8 @@ func (r *Row) decode(b []byte, i int) (int, *Error) {
 		return i, truncated(len(b), "a row")
 	}
 	sum = checksumByte(sum, marker(r.Deleted))
-	if sum != b[i+1] && differs == nil {
-		differs = mismatch(i+1, "row", b[i+1], sum)
+	if sum != b[i+1] {
+		differs = cmp.Or(differs, mismatch(i+1, "row", b[i+1], sum))
 	}
 	return i + 2, differs
 }
@@ -154,62 +150,77 @@ func marker(deleted bool) byte {
 	return 0
 }
 
-// grow makes room for one more cell, whose content is what an earlier row
-// left there.
-func grow(cells []Cell) []Cell {
-	if len(cells) < cap(cells) {
-		return cells[:len(cells)+1]
+// decodeCells decodes the cells at b[i:] into cells, whose content it
+// overwrites, and continues the row's checksum over theirs. It gives the
+// offset behind the last one, also with an ErrChecksum.
+func decodeCells(b []byte, i int, cells []Cell, sum byte) (_ []Cell, next int, _ byte, _ *Error) {
+	var differs *Error
+	cells = cells[:0]
+	for i < len(b) && b[i] == tagCell {
+		if len(cells) < cap(cells) {
+			cells = cells[:len(cells)+1]
+		} else {
+			cells = append(cells, Cell{})
+		}
+		next, cellSum, err := decodeCell(b, i+1, &cells[len(cells)-1])
+		if err != nil {
+			return cells, next, sum, err
+		}
+		if stored := b[next-1]; stored != cellSum && differs == nil {
+			differs = mismatch(next-1, "cell", stored, cellSum)
+		}
+		sum = checksumByte(sum, cellSum)
+		i = next
 	}
-	return append(cells, Cell{})
+	return cells, i, sum, differs
 }
 
-// decodeCell decodes the cell whose content begins at b[i] into c, all of it,
-// adds its checksum to the row's, and gives the offset behind it.
-func decodeCell(b []byte, i int, c *Cell, rowSum *byte, differs **Error) (int, *Error) {
+// decodeCell decodes the cell whose content begins at b[i] into c, all of
+// which it overwrites. It gives the offset behind the cell and the checksum of
+// its content; the one stored is the cell's last byte.
+func decodeCell(b []byte, i int, c *Cell) (next int, sum byte, _ *Error) {
 	if i < len(b) && b[i] != tagName {
-		return i, malformed(i, "tag %#x where a cell's name begins", b[i])
+		return i, 0, malformed(i, "tag %#x where a cell's name begins", b[i])
 	}
 	if len(b)-i < prefixSize {
-		return i, truncated(len(b), "a cell's name")
+		return i, 0, truncated(len(b), "a cell's name")
 	}
 	n := int(binary.LittleEndian.Uint32(b[i+1:]))
 	i += prefixSize
-	// As unsigned numbers: on 32-bit machines n may have become negative.
-	// The name is followed by a tag and a byte at least.
-	if uint(n) > uint(len(b)-i) || len(b)-i-n < 2 {
-		return i, truncated(i, "a cell's name")
+	if !holds(b, i, n) {
+		return i, 0, truncated(i, "a cell's name")
 	}
 	c.Name = b[i : i+n : i+n]
-	sum := checksum(0, c.Name)
+	sum = checksum(0, b[i:i+n])
 	i += n
 
-	c.Value = Value{typ: None}
 	if b[i] == tagValue {
 		if len(b)-i < prefixSize {
-			return i, truncated(len(b), "a cell's value")
+			return i, 0, truncated(len(b), "a cell's value")
 		}
 		n := int(binary.LittleEndian.Uint32(b[i+1:]))
 		i += prefixSize
-		if uint(n) > uint(len(b)-i) || len(b)-i-n < 2 {
-			return i, truncated(i, "a cell's value")
+		if !holds(b, i, n) {
+			return i, 0, truncated(i, "a cell's value")
 		}
-		v := b[i : i+n : i+n]
-		if err := decodeValue(v, i, &c.Value); err != nil {
-			return i, err
+		if err := c.Value.decode(b[i:i+n:i+n], i); err != nil {
+			return i, 0, err
 		}
-		sum = checksum(sum, v)
+		sum = checksum(sum, b[i:i+n])
 		i += n
+	} else {
+		c.Value = Value{typ: None}
 	}
 
 	c.Op = Put
 	if b[i] == tagOp {
 		c.Op = Op(b[i+1])
 		if c.Op != DeleteAllVersions && c.Op != DeleteOneVersion && c.Op != Increment {
-			return i, malformed(i+1, "unknown cell type %#x", byte(c.Op))
+			return i, 0, malformed(i+1, "unknown cell type %#x", byte(c.Op))
 		}
 		i += 2
 		if len(b)-i < 2 {
-			return i, truncated(len(b), "a cell")
+			return i, 0, truncated(len(b), "a cell")
 		}
 	}
 
@@ -217,10 +228,11 @@ func decodeCell(b []byte, i int, c *Cell, rowSum *byte, differs **Error) (int, *
 	c.Timestamp = 0
 	if c.HasTimestamp {
 		if len(b)-i < 1+8+2 {
-			return i, truncated(len(b), "a cell's timestamp")
+			return i, 0, truncated(len(b), "a cell's timestamp")
 		}
-		c.Timestamp = int64(binary.LittleEndian.Uint64(b[i+1:]))
-		sum = checksum(sum, b[i+1:i+1+8])
+		ms := binary.LittleEndian.Uint64(b[i+1:])
+		c.Timestamp = int64(ms)
+		sum = checksumWord(sum, ms)
 		i += 1 + 8
 	}
 	if c.Op != Put {
@@ -228,47 +240,55 @@ func decodeCell(b []byte, i int, c *Cell, rowSum *byte, differs **Error) (int, *
 	}
 
 	if b[i] != tagCellChecksum {
-		return i, malformed(i, "tag %#x inside a cell", b[i])
+		return i, 0, malformed(i, "tag %#x inside a cell", b[i])
 	}
-	if sum != b[i+1] && *differs == nil {
-		*differs = mismatch(i+1, "cell", b[i+1], sum)
-	}
-	*rowSum = checksumByte(*rowSum, sum)
-	return i + 2, nil
+	return i + 2, sum, nil
 }
 
-// decodeValue decodes b, which is a value from its type to its end and stands
-// at offset, into v.
-func decodeValue(b []byte, offset int, v *Value) *Error {
+// holds says whether n bytes are at b[i:], and behind them the two that no
+// cell can do without. A length that a 32-bit machine takes for negative is
+// too long as well.
+func holds(b []byte, i, n int) bool {
+	return uint(n) <= uint(len(b)-i) && len(b)-i-n >= 2
+}
+
+// decode decodes b, a value from its type to its end, which stands at offset.
+func (v *Value) decode(b []byte, offset int) *Error {
 	if len(b) == 0 {
 		return malformed(offset, "a value without a type")
 	}
-	t := Type(b[0])
-	switch t {
+	v.typ, v.bits, v.data = Type(b[0]), 0, nil
+	b = b[1:]
+	switch v.typ {
 	case Integer, Double:
-		if len(b) != 1+8 {
-			return malformed(offset, "a value of type %#x in %d bytes", byte(t), len(b))
+		if len(b) != 8 {
+			return v.misfit(offset, b)
 		}
-		*v = Value{typ: t, bits: binary.LittleEndian.Uint64(b[1:])}
+		v.bits = binary.LittleEndian.Uint64(b)
 	case String, Blob:
-		if len(b) < 1+4 || uint64(binary.LittleEndian.Uint32(b[1:])) != uint64(len(b)-1-4) {
-			return malformed(offset, "a value of type %#x whose lengths disagree", byte(t))
+		if len(b) < 4 || uint64(binary.LittleEndian.Uint32(b)) != uint64(len(b)-4) {
+			return v.misfit(offset, b)
 		}
-		*v = Value{typ: t, data: b[1+4:]}
+		v.data = b[4:]
 	case Boolean:
-		if len(b) != 1+1 {
-			return malformed(offset, "a boolean in %d bytes", len(b))
-		}
-		*v = BooleanValue(b[1] != 0)
-	case InfMin, InfMax, AutoIncrement:
 		if len(b) != 1 {
-			return malformed(offset, "a value of type %#x in %d bytes", byte(t), len(b))
+			return v.misfit(offset, b)
 		}
-		*v = Value{typ: t}
+		if b[0] != 0 {
+			v.bits = 1
+		}
+	case InfMin, InfMax, AutoIncrement:
+		if len(b) != 0 {
+			return v.misfit(offset, b)
+		}
 	default:
-		return malformed(offset, "unknown value type %#x", byte(t))
+		return malformed(offset, "unknown value type %#x", byte(v.typ))
 	}
 	return nil
+}
+
+func (v *Value) misfit(offset int, content []byte) *Error {
+	return malformed(offset, "%d bytes do not fit a value of type %#x", len(content), byte(v.typ))
 }
 
 // decodeExtension decodes the extension at b[i:], skips the entries that it

@@ -34,6 +34,9 @@ func (e *Error) Error() string {
 // Unwrap gives the kind.
 func (e *Error) Unwrap() error { return e.Kind }
 
+// fatal says whether e, which may be nil, ended the decoding.
+func (e *Error) fatal() bool { return e != nil && e.Kind != ErrChecksum }
+
 func malformed(offset int, format string, args ...any) *Error {
 	return &Error{Kind: ErrMalformed, Offset: offset, Detail: fmt.Sprintf(format, args...)}
 }
