@@ -82,9 +82,14 @@ func (s *session) serve(ctx context.Context) error {
 	defer s.running.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	stop, stopping := ctx.Done(), false
+	stop := ctx.Done()
 	for {
-		if stopping && s.machine.runs() == 0 {
+		if stop != nil && ctx.Err() != nil {
+			stop = nil
+			s.log.Info("tunnel worker drains", "channels", len(s.runs))
+			s.do(s.machine.softStop(time.Now()))
+		}
+		if s.machine.leaving && s.machine.runs() == 0 {
 			s.leave(ctx)
 			return nil
 		}
@@ -100,9 +105,6 @@ func (s *session) serve(ctx context.Context) error {
 
 		select {
 		case <-stop:
-			stop, stopping = nil, true
-			s.log.Info("tunnel worker drains", "channels", len(s.runs))
-			s.do(s.machine.softStop(time.Now()))
 		case e := <-s.ends:
 			s.ended(e)
 		case a := <-s.answers:
@@ -273,6 +275,9 @@ func (s *session) leave(ctx context.Context) {
 			return
 		}
 	}
+	// Shutdown has a time of its own: the heartbeat may have used up its.
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
 	err := s.worker.service.Shutdown(ctx, ShutdownRequest{TunnelID: s.worker.cfg.TunnelID, ClientID: s.clientID})
 	if err != nil {
 		s.log.Warn("shutting the client down failed; the service drops it after its timeout", "error", err)
