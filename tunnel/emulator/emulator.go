@@ -1,0 +1,233 @@
+// Package emulator is Tablestore on one machine: tables, their streams and
+// tunnels, in memory, on the real wire protocol. The official SDKs' table and
+// tunnel clients run against it unmodified.
+//
+// An [Emulator] is an [http.Handler]. What it does not support it refuses by
+// name (OTSUnsupportOperation), never in silence. A table's rows are spread
+// over its partitions by a hash of the first key column; each partition has a
+// log of its own, in which the changes of one key keep their order, and is a
+// channel of each of the table's tunnels.
+//
+// Locks are taken in this order: the emulator's, a tunnel's, a table's. None
+// is held while an answer is written.
+package emulator
+
+import (
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/culvertio/culvert/tunnel/plainbuffer"
+	"github.com/culvertio/culvert/tunnel/tunnelpb"
+)
+
+// Config is one emulated instance. Zero values mean the defaults.
+type Config struct {
+	// Instance is the only instance there is. Default "local".
+	Instance string
+	// AccessKeyID and AccessKeySecret are the only credentials that are
+	// accepted. Both empty: any are, and no signature is verified.
+	AccessKeyID     string
+	AccessKeySecret string
+	// Partitions of a new table. Default 1, 1 to 1024.
+	Partitions int
+	// ClientTimeout is how long a tunnel client may be silent before it loses
+	// its channels, if it asks for no timeout of its own when it connects. A
+	// client may ask for 1 to 86,400 whole seconds. Default 300 s, the bounds
+	// are the same.
+	ClientTimeout time.Duration
+	// A page of ReadRecords ends with the record that reaches PageRecords or
+	// PageBytes; it holds at least one record if there is any. Defaults 1,000
+	// and 1 MiB, both above what clients take for a full read (more than 500
+	// records or 900 KiB). PageRecords 1 to 100,000, PageBytes 1 to 64 MiB.
+	PageRecords int
+	PageBytes   int
+	// Logger gets a line for each tunnel, client and channel that comes, moves
+	// or goes, and at level Debug one for each failed request. Nil: none.
+	Logger *slog.Logger
+}
+
+// Bounds of [Config] and of what a client may ask for.
+const (
+	maxPartitions    = 1024
+	minClientTimeout = time.Second
+	maxClientTimeout = 24 * time.Hour
+	maxPageRecords   = 100_000
+	maxPageBytes     = 64 << 20
+)
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Instance == "" {
+		c.Instance = "local"
+	}
+	if c.Partitions == 0 {
+		c.Partitions = 1
+	}
+	if c.ClientTimeout == 0 {
+		c.ClientTimeout = 300 * time.Second
+	}
+	if c.PageRecords == 0 {
+		c.PageRecords = 1000
+	}
+	if c.PageBytes == 0 {
+		c.PageBytes = 1 << 20
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	switch {
+	case (c.AccessKeyID == "") != (c.AccessKeySecret == ""):
+		return c, fmt.Errorf("emulator: an access key needs both its id and its secret")
+	case c.Partitions < 1 || c.Partitions > maxPartitions:
+		return c, fmt.Errorf("emulator: %d partitions: must be 1 to %d", c.Partitions, maxPartitions)
+	case c.ClientTimeout < minClientTimeout || c.ClientTimeout > maxClientTimeout:
+		return c, fmt.Errorf("emulator: client timeout %v: must be %v to %v", c.ClientTimeout, minClientTimeout, maxClientTimeout)
+	case c.PageRecords < 1 || c.PageRecords > maxPageRecords:
+		return c, fmt.Errorf("emulator: a page of %d records: must be 1 to %d", c.PageRecords, maxPageRecords)
+	case c.PageBytes < 1 || c.PageBytes > maxPageBytes:
+		return c, fmt.Errorf("emulator: a page of %d bytes: must be 1 to %d", c.PageBytes, maxPageBytes)
+	}
+	return c, nil
+}
+
+// Emulator is one instance. Its methods may be called from many goroutines.
+// It starts none: what is due, such as a silent client's end, is done by the
+// next call that could notice.
+type Emulator struct {
+	config Config
+	routes map[string]route
+	closed atomic.Bool
+
+	mu      sync.RWMutex
+	tables  map[string]*table
+	tunnels map[string]*tunnel // by id
+}
+
+// New makes an instance without tables. It fails if the configuration is out
+// of its bounds.
+func New(c Config) (*Emulator, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	e := &Emulator{
+		config:  c,
+		tables:  make(map[string]*table),
+		tunnels: make(map[string]*tunnel),
+	}
+	e.routes = e.makeRoutes()
+	return e, nil
+}
+
+// Close refuses every later call. Calls under way are answered. It never
+// fails and may be called again.
+func (e *Emulator) Close() error {
+	e.closed.Store(true)
+	return nil
+}
+
+var _ http.Handler = (*Emulator)(nil)
+
+// TableSpec says what table [Emulator.CreateTable] makes.
+type TableSpec struct {
+	Name string      // a letter or _, then letters, digits and _; at most 255
+	Key  []KeyColumn // 1 to 4; the first one decides a row's partition
+	// MaxVersions is how many versions a column keeps. Default 1.
+	MaxVersions int
+	// Partitions defaults to the configuration's; the bounds are the same.
+	Partitions int
+	// StreamHours, when not 0, keeps the table's changes from the start, for a
+	// stream that is said to hold them so many hours (1 to 168). With 0 they
+	// are kept from the first tunnel on that reads a stream. Nothing expires
+	// in either case.
+	StreamHours int
+}
+
+// KeyColumn is a column of the primary key. Type is plainbuffer.String,
+// plainbuffer.Integer or plainbuffer.Blob.
+type KeyColumn struct {
+	Name string
+	Type plainbuffer.Type
+}
+
+// Change is one write to a row.
+type Change struct {
+	Action tunnelpb.ActionType
+	// Row holds the key and, for PUT_ROW and UPDATE_ROW, the columns. Columns
+	// without a timestamp get the time of the write. It is copied.
+	Row plainbuffer.Row
+}
+
+// CreateTable makes a table, as the call of the same name does. Errors are of
+// type *[Error].
+func (e *Emulator) CreateTable(spec TableSpec) error {
+	if e.closed.Load() {
+		return errClosed()
+	}
+	if spec.Partitions == 0 {
+		spec.Partitions = e.config.Partitions
+	}
+	if spec.MaxVersions == 0 {
+		spec.MaxVersions = 1
+	}
+	t, err := newTable(spec)
+	if err != nil {
+		return err
+	}
+	return e.addTable(t)
+}
+
+// Write writes one change, as PutRow, UpdateRow and DeleteRow do that expect
+// nothing of the row. Errors are of type *[Error].
+func (e *Emulator) Write(table string, c Change) error {
+	if e.closed.Load() {
+		return errClosed()
+	}
+	t, err := e.table(table)
+	if err != nil {
+		return err
+	}
+	w, err := t.decode(c.Action, plainbuffer.Append(nil, &c.Row))
+	if err != nil {
+		return err
+	}
+	return t.write(w)
+}
+
+func (e *Emulator) addTable(t *table) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, ok := e.tables[t.name]; ok {
+		return failf(codeObjectAlreadyExist, "Requested table already exists: %s.", t.name)
+	}
+	e.tables[t.name] = t
+	return nil
+}
+
+func (e *Emulator) table(name string) (*table, error) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	t, ok := e.tables[name]
+	if !ok {
+		return nil, noObject(name)
+	}
+	return t, nil
+}
+
+// noObject is the table API's error for a table that is not there.
+func noObject(name string) *Error {
+	return failf(codeObjectNotExist, "Requested table does not exist: %s.", name)
+}
+
+// newID makes a UUID.
+func newID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

@@ -1,0 +1,72 @@
+package emulator
+
+import (
+	"fmt"
+	"net/http"
+)
+
+// Error is an error of the service, as calls answer it on the wire.
+type Error struct {
+	Code    string // such as OTSObjectNotExist
+	Message string
+}
+
+func (e *Error) Error() string { return e.Code + ": " + e.Message }
+
+// The codes. Those of the tunnel API that clients act upon are in the
+// reference of the tunnel package; the table API's are in the service's
+// document of error codes.
+const (
+	codeAuthFailed         = "OTSAuthFailed"
+	codeConditionCheckFail = "OTSConditionCheckFail"
+	codeInternal           = "OTSInternalServerError"
+	codeInvalidPK          = "OTSInvalidPK"
+	codeMethodNotAllowed   = "OTSMethodNotAllowed"
+	codeMissingHeader      = "OTSMissingHeader"
+	codeObjectAlreadyExist = "OTSObjectAlreadyExist"
+	codeObjectNotExist     = "OTSObjectNotExist"
+	codeParameterInvalid   = "OTSParameterInvalid"
+	codeBodyTooLarge       = "OTSRequestBodyTooLarge"
+	codeResourceGone       = "OTSResourceGone"
+	codeSequenceNotMatch   = "OTSSequenceNumberNotMatch"
+	codeServerUnavailable  = "OTSServerUnavailable"
+	codeTunnelExist        = "OTSTunnelExist"
+	codeTunnelUnavailable  = "OTSTunnelServerUnavailable"
+	codeUnsupported        = "OTSUnsupportOperation"
+)
+
+// statuses holds each code's HTTP status. The tunnel API's are a guess: its
+// clients look at the code alone.
+var statuses = map[string]int{
+	codeAuthFailed:         http.StatusForbidden,
+	codeConditionCheckFail: http.StatusForbidden,
+	codeInternal:           http.StatusInternalServerError,
+	codeInvalidPK:          http.StatusBadRequest,
+	codeMethodNotAllowed:   http.StatusMethodNotAllowed,
+	codeMissingHeader:      http.StatusBadRequest,
+	codeObjectAlreadyExist: http.StatusConflict,
+	codeObjectNotExist:     http.StatusNotFound,
+	codeParameterInvalid:   http.StatusBadRequest,
+	codeBodyTooLarge:       http.StatusRequestEntityTooLarge,
+	codeResourceGone:       http.StatusGone,
+	codeSequenceNotMatch:   http.StatusConflict,
+	codeServerUnavailable:  http.StatusServiceUnavailable,
+	codeTunnelExist:        http.StatusConflict,
+	codeTunnelUnavailable:  http.StatusServiceUnavailable,
+	codeUnsupported:        http.StatusBadRequest,
+}
+
+// failf makes an error.
+func failf(code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// unsupported refuses something that the service can do and the emulator
+// cannot.
+func unsupported(what string) *Error {
+	return failf(codeUnsupported, "The emulator does not support %s.", what)
+}
+
+func errClosed() *Error {
+	return failf(codeServerUnavailable, "The emulator has been closed.")
+}

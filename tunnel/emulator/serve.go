@@ -1,0 +1,166 @@
+package emulator
+
+import (
+	"crypto/md5"
+	"encoding/base64"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/culvertio/culvert/tunnel/emulator/tablepb"
+	"github.com/culvertio/culvert/tunnel/internal/sign"
+	"github.com/culvertio/culvert/tunnel/tunnelpb"
+)
+
+// maxBody bounds a request's body. The service takes at most 4 MB of rows in
+// a call.
+const maxBody = 8 << 20
+
+// route is a call: which API it belongs to, and what answers it.
+type route struct {
+	api   sign.API
+	serve func(body []byte) ([]byte, error)
+}
+
+func (e *Emulator) makeRoutes() map[string]route {
+	return map[string]route{
+		"/CreateTable":   {sign.Table, message(e.createTable)},
+		"/DescribeTable": {sign.Table, message(e.describeTable)},
+		"/ListTable":     {sign.Table, message(e.listTable)},
+		"/DeleteTable":   {sign.Table, message(e.deleteTable)},
+		"/PutRow":        {sign.Table, message(e.putRow)},
+		"/UpdateRow":     {sign.Table, message(e.updateRow)},
+		"/DeleteRow":     {sign.Table, message(e.deleteRow)},
+		"/BatchWriteRow": {sign.Table, message(e.batchWriteRow)},
+		"/GetRow":        {sign.Table, message(e.getRow)},
+		"/GetRange":      {sign.Table, message(e.getRange)},
+
+		"/tunnel/create":         {sign.Tunnel, message(e.createTunnel)},
+		"/tunnel/delete":         {sign.Tunnel, message(e.deleteTunnel)},
+		"/tunnel/list":           {sign.Tunnel, message(e.listTunnel)},
+		"/tunnel/describe":       {sign.Tunnel, message(e.describeTunnel)},
+		"/tunnel/getrpo":         {sign.Tunnel, message(e.getRpo)},
+		"/tunnel/getrpobyoffset": {sign.Tunnel, message(e.getRpo)},
+		"/tunnel/connect":        {sign.Tunnel, message(e.connect)},
+		"/tunnel/heartbeat":      {sign.Tunnel, message(e.heartbeat)},
+		"/tunnel/shutdown":       {sign.Tunnel, message(e.shutdown)},
+		"/tunnel/getcheckpoint":  {sign.Tunnel, message(e.getCheckpoint)},
+		"/tunnel/checkpoint":     {sign.Tunnel, message(e.checkpoint)},
+		"/tunnel/readrecords":    {sign.Tunnel, e.readRecords},
+	}
+}
+
+// message makes a route's function of one that takes and gives a message.
+func message[Q, A proto.Message](f func(Q) (A, error)) func([]byte) ([]byte, error) {
+	return func(body []byte) ([]byte, error) {
+		var q Q
+		q = q.ProtoReflect().New().Interface().(Q)
+		if err := parse(body, q); err != nil {
+			return nil, err
+		}
+		a, err := f(q)
+		if err != nil {
+			return nil, err
+		}
+		b, err := proto.Marshal(a)
+		if err != nil {
+			return nil, failf(codeInternal, "The answer cannot be encoded: %v.", err)
+		}
+		return b, nil
+	}
+}
+
+func parse(body []byte, m proto.Message) error {
+	if err := proto.Unmarshal(body, m); err != nil {
+		return failf(codeParameterInvalid, "Failed to parse the ProtoBuf message: %v.", err)
+	}
+	return nil
+}
+
+// ServeHTTP answers one call. Whatever the request holds, it does not panic.
+func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	api := sign.Table
+	if strings.HasPrefix(r.URL.Path, "/tunnel/") {
+		api = sign.Tunnel
+	}
+	answer, err := e.answer(api, w, r)
+	if err == nil {
+		e.respond(w, r, api, http.StatusOK, answer)
+		return
+	}
+	fail, ok := errors.AsType[*Error](err)
+	if !ok {
+		fail = failf(codeInternal, "%v", err)
+	}
+	status, ok := statuses[fail.Code]
+	if !ok {
+		status = http.StatusInternalServerError
+	}
+	var m proto.Message = &tablepb.Error{Code: &fail.Code, Message: &fail.Message}
+	if api == sign.Tunnel {
+		m = &tunnelpb.Error{Code: &fail.Code, Message: &fail.Message}
+	}
+	b, err := proto.Marshal(m)
+	if err != nil {
+		// A message that quotes a request's bytes need not be UTF-8.
+		b = []byte(fail.Code)
+	}
+	e.respond(w, r, api, status, b)
+	e.config.Logger.LogAttrs(r.Context(), slog.LevelDebug, "request refused",
+		slog.String("path", r.URL.Path), slog.String("code", fail.Code), slog.String("message", fail.Message))
+}
+
+// answer judges the request's frame, then has the call answered.
+func (e *Emulator) answer(api sign.API, w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if e.closed.Load() {
+		if api == sign.Tunnel {
+			return nil, failf(codeTunnelUnavailable, "The emulator has been closed.")
+		}
+		return nil, errClosed()
+	}
+	if r.Method != http.MethodPost {
+		return nil, failf(codeMethodNotAllowed, "Only POST method for requests is supported.")
+	}
+	route, ok := e.routes[r.URL.Path]
+	if !ok {
+		return nil, failf(codeUnsupported, "Unsupported operation: '%s'.", strings.ToValidUTF8(strings.TrimPrefix(r.URL.Path, "/"), "?"))
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return nil, failf(codeBodyTooLarge, "The size of POST data is too large: the limit is %d bytes.", maxBody)
+		}
+		return nil, failf(codeParameterInvalid, "The request's body cannot be read: %v.", err)
+	}
+	if err := e.authorize(api, r, body); err != nil {
+		return nil, err
+	}
+	return route.serve(body)
+}
+
+// respond writes an answer. The answers of the table API carry what its
+// clients verify: the body's MD5, the date, and a signature.
+func (e *Emulator) respond(w http.ResponseWriter, r *http.Request, api sign.API, status int, body []byte) {
+	h := w.Header()
+	h.Set(sign.RequestID, newID())
+	h.Set("Content-Type", "application/x-protobuf")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if api == sign.Table {
+		sum := md5.Sum(body)
+		h.Set(sign.ContentMD5, base64.StdEncoding.EncodeToString(sum[:]))
+		h.Set(sign.Date, time.Now().UTC().Format(sign.DateLayout))
+		h.Set("x-ots-contenttype", "protocol buffer")
+		if e.config.AccessKeySecret != "" && status == http.StatusOK {
+			h.Set("Authorization", "OTS "+e.config.AccessKeyID+":"+signAnswer(e.config.AccessKeySecret, r.URL.Path, h))
+		}
+	}
+	w.WriteHeader(status)
+	// A client that is gone needs no answer.
+	_, _ = w.Write(body)
+}

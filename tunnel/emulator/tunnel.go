@@ -1,0 +1,220 @@
+package emulator
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/culvertio/culvert/tunnel/plainbuffer"
+	"github.com/culvertio/culvert/tunnel/tunnelpb"
+)
+
+// tunnel is a table's export: channels, and the clients that consume them.
+type tunnel struct {
+	id      string
+	name    string
+	kind    tunnelpb.TunnelType
+	table   *table
+	config  *tunnelpb.StreamTunnelConfig // as it was asked for
+	stream  string                       // the table's stream; empty for base data alone
+	created time.Time
+	logger  *slog.Logger
+
+	mu       sync.Mutex
+	clients  []*client // in the order in which they came
+	channels []*channel
+}
+
+type client struct {
+	id      string
+	tag     string
+	timeout time.Duration
+	seen    time.Time // its last heartbeat
+}
+
+// channel is a part of a tunnel that is read in order: the stream of a
+// partition from some point on, or the rows that the partition had when the
+// tunnel was made.
+type channel struct {
+	id        string
+	partition *partition
+	parents   []*channel
+	base      bool
+	rows      []*row // of a base channel, in key order
+	start     int    // of a stream channel: its first log entry
+
+	lease
+	checkpoint string
+	sequence   int64
+
+	read   int       // entries or rows before the last token read from
+	readAt time.Time // zero: never read
+}
+
+// newTunnel makes a tunnel of a table as it stands now: the base rows are
+// those of this moment, and the stream begins with the next change.
+func newTunnel(t *table, name string, kind tunnelpb.TunnelType, config *tunnelpb.StreamTunnelConfig, logger *slog.Logger) *tunnel {
+	n := &tunnel{
+		id:      newID(),
+		name:    name,
+		kind:    kind,
+		table:   t,
+		config:  config,
+		created: time.Now(),
+	}
+	n.logger = logger.With("tunnel", n.name, "tunnel_id", n.id)
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if kind != tunnelpb.TunnelType_BASE_DATA {
+		t.enableStream(maxStreamHours)
+		n.stream = t.streamID
+	}
+	if kind != tunnelpb.TunnelType_STREAM {
+		n.addBaseChannels()
+	}
+	if kind != tunnelpb.TunnelType_BASE_DATA {
+		n.addStreamChannels()
+	}
+	return n
+}
+
+// addBaseChannels adds a channel for the rows of each partition. The table's
+// lock is held.
+func (n *tunnel) addBaseChannels() {
+	rows := make([][]*row, len(n.table.partitions))
+	for r := range n.table.rows.ascend(nil) {
+		p := n.table.partition(r.key).number
+		rows[p] = append(rows[p], r)
+	}
+	first := make([]plainbuffer.Cell, len(n.table.key))
+	for i, k := range n.table.key {
+		first[i] = plainbuffer.Cell{Name: []byte(k.Name), Value: plainbuffer.BoundValue(plainbuffer.InfMin)}
+	}
+	for i, p := range n.table.partitions {
+		n.channels = append(n.channels, &channel{
+			id:         fmt.Sprintf("BaseData_%04d", i),
+			partition:  p,
+			base:       true,
+			rows:       rows[i],
+			checkpoint: baseToken(first),
+		})
+	}
+}
+
+// addStreamChannels adds a channel for the log of each partition, each the
+// child of all base channels. The table's lock is held.
+func (n *tunnel) addStreamChannels() {
+	parents := slices.Clone(n.channels)
+	for i, p := range n.table.partitions {
+		start := len(p.log.entries)
+		switch offset := n.config.GetStartOffset(); {
+		case offset > 0:
+			// The first entry at or after the offset; entries count in
+			// microseconds.
+			start = p.log.since(int64((offset + 999) / 1000))
+		case n.config.GetFlag() == tunnelpb.StartOffsetFlag_EARLIEST:
+			start = 0
+		}
+		n.channels = append(n.channels, &channel{
+			id:         fmt.Sprintf("Stream_%04d", i),
+			partition:  p,
+			parents:    parents,
+			start:      start,
+			read:       start,
+			checkpoint: streamToken(p.number, start, p.log.before(start)),
+		})
+	}
+}
+
+// settle does what time has made due: it drops the clients that have been
+// silent for too long and hands channels out. Every call on the tunnel begins
+// with it; the lock is held.
+func (n *tunnel) settle(now time.Time) {
+	for _, c := range slices.Clone(n.clients) {
+		if now.Sub(c.seen) > c.timeout {
+			n.logger.Info("client dropped: it was silent", "client", c.id, "timeout", c.timeout)
+			n.drop(c)
+		}
+	}
+	n.assign()
+}
+
+// drop forgets a client, whose channels are free at once.
+func (n *tunnel) drop(c *client) {
+	n.clients = slices.DeleteFunc(n.clients, func(o *client) bool { return o == c })
+	for _, ch := range n.channels {
+		if l, changed := ch.left(c.id); changed {
+			n.move(ch, l)
+		}
+	}
+}
+
+// assign hands out and asks back.
+func (n *tunnel) assign() {
+	clients := make([]string, len(n.clients))
+	for i, c := range n.clients {
+		clients[i] = c.id
+	}
+	seats := make([]seat, len(n.channels))
+	for i, ch := range n.channels {
+		seats[i] = seat{lease: ch.lease, ready: ch.ready()}
+	}
+	for _, m := range assign(clients, seats) {
+		n.move(n.channels[m.channel], m.to)
+	}
+}
+
+// move gives a channel a new lease.
+func (n *tunnel) move(ch *channel, l lease) {
+	holder := l.client
+	if holder == "" {
+		holder = ch.client
+	}
+	n.logger.Info("channel moved", "channel", ch.id, "from", ch.state.String(), "to", l.state.String(), "version", l.version, "client", holder)
+	ch.lease = l
+}
+
+// ready says whether the channel may be consumed: whether all that comes
+// before it has been.
+func (ch *channel) ready() bool {
+	return !slices.ContainsFunc(ch.parents, func(p *channel) bool { return p.state != terminated })
+}
+
+// stage is the tunnel's, as DescribeTunnel tells it. The lock is held.
+func (n *tunnel) stage() string {
+	if slices.ContainsFunc(n.channels, func(ch *channel) bool { return ch.base && ch.state != terminated }) ||
+		n.kind == tunnelpb.TunnelType_BASE_DATA {
+		return "ProcessBaseData"
+	}
+	return "ProcessStream"
+}
+
+// client finds a live client. The lock is held.
+func (n *tunnel) client(id string) (*client, error) {
+	for _, c := range n.clients {
+		if c.id == id {
+			return c, nil
+		}
+	}
+	return nil, failf(codeResourceGone, "The client %s of tunnel %s is gone: it shut down, was silent for its timeout, or never connected.", id, n.id)
+}
+
+// held finds a channel that a client holds. The lock is held.
+func (n *tunnel) held(clientID, channelID string) (*channel, error) {
+	if _, err := n.client(clientID); err != nil {
+		return nil, err
+	}
+	for _, ch := range n.channels {
+		if ch.id != channelID {
+			continue
+		}
+		if !ch.lease.held(clientID) {
+			return nil, failf(codeResourceGone, "The channel %s is not held by client %s: it is in state %v.", channelID, clientID, ch.state)
+		}
+		return ch, nil
+	}
+	return nil, failf(codeParameterInvalid, "The tunnel %s has no channel %s.", n.id, channelID)
+}
