@@ -103,11 +103,15 @@ func (v Verdict) OK() bool {
 	return v.Lost.Count+v.OutOfOrder.Count+v.Unknown.Count+v.Corrupt.Count == 0
 }
 
-// String is the verdict in lines, with examples of what was wrong.
+// String is the verdict in lines.
 func (v Verdict) String() string {
+	return fmt.Sprintf("written %d, delivered %d, invocations %d, retries %d, repeats %d, seconds %.1f\n",
+		v.Written, v.Delivered, v.Invocations, v.Retries, v.Repeats, v.Time.Seconds()) + v.Findings()
+}
+
+// Findings is what was wrong, in lines with examples.
+func (v Verdict) Findings() string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "written %d, delivered %d, invocations %d, retries %d, repeats %d, seconds %.1f\n",
-		v.Written, v.Delivered, v.Invocations, v.Retries, v.Repeats, v.Time.Seconds())
 	fmt.Fprintf(&text, "lost %d, out of order %d, unknown %d, corrupt %d\n",
 		v.Lost.Count, v.OutOfOrder.Count, v.Unknown.Count, v.Corrupt.Count)
 	for _, f := range []struct {

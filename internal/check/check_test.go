@@ -332,3 +332,23 @@ func TestDeletesOfOneKeyAreToldApart(t *testing.T) {
 		t.Fatal(v)
 	}
 }
+
+func TestRowsOfOtherWritersAreLeftOut(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := drawRun(t)
+		others := 0
+		for _, c := range r.calls {
+			for _, place := range c.places {
+				if r.log[place].key == 0 {
+					others++
+				}
+			}
+		}
+		mine := func(name string) bool { return name != key(0) }
+		kept, left := Split(r.journal(t), mine)
+		written := slices.DeleteFunc(r.written, func(w Write) bool { return !mine(w.Key) })
+		if v := Judge(written, kept); !v.OK() || left != others || v.Invocations != len(r.calls) {
+			t.Fatalf("%s, left out %d of %d", v, left, others)
+		}
+	})
+}

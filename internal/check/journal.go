@@ -127,6 +127,26 @@ func ReadJournal(r io.Reader, file string) ([]Entry, error) {
 	}
 }
 
+// Split leaves out the records whose key ours does not want, where other
+// writers use the table too, and counts them. Invocations stay, if need be
+// with no records.
+func Split(entries []Entry, ours func(key string) bool) (kept []Entry, others int) {
+	kept = slices.Clone(entries)
+	for i, e := range kept {
+		if e.Event == nil {
+			continue
+		}
+		event := *e.Event
+		event.Records = slices.DeleteFunc(slices.Clone(event.Records), func(raw json.RawMessage) bool {
+			var r record
+			return json.Unmarshal(raw, &r) == nil && !ours(keyOf(r))
+		})
+		others += len(e.Event.Records) - len(event.Records)
+		kept[i].Event = &event
+	}
+	return kept, others
+}
+
 // invocation is a begin with its end.
 type invocation struct {
 	begin, end time.Time
