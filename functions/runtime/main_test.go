@@ -1,0 +1,160 @@
+package runtime_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/culvertio/culvert/functions/runtime"
+)
+
+// alone is a handler built with fc-runtime-go-sdk alone.
+var alone string
+
+func TestMain(m *testing.M) {
+	if name := os.Getenv("CULVERT_TEST_PARENT"); name != "" {
+		parent(name)
+		return
+	}
+	binary, cleanup, err := runtime.Build(context.Background(), "testdata/handlers/alone")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	alone = binary
+	code := m.Run()
+	cleanup()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// parent is the test binary run anew as a dispatcher that will be killed: it
+// starts the handler, says so, and waits.
+func parent(handler string) {
+	_, err := runtime.Start(context.Background(), runtime.Config{
+		Command: []string{handler}, Env: []string{"START=dial " + os.Getenv("CULVERT_TEST_DIAL")},
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println("started")
+	select {}
+}
+
+// printed is an Output that can be read and waited for.
+type printed struct {
+	mu    sync.Mutex
+	b     bytes.Buffer
+	wrote chan struct{} // closed and replaced by each Write
+}
+
+func newPrinted() *printed { return &printed{wrote: make(chan struct{})} }
+
+func (p *printed) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.wrote)
+	p.wrote = make(chan struct{})
+	return p.b.Write(b)
+}
+
+func (p *printed) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.b.String()
+}
+
+// waitFor blocks until text has been printed so many times.
+func (p *printed) waitFor(t *testing.T, text string, times int) {
+	t.Helper()
+	for {
+		p.mu.Lock()
+		found, wrote := strings.Count(p.b.String(), text), p.wrote
+		p.mu.Unlock()
+		if found >= times {
+			return
+		}
+		select {
+		case <-wrote:
+		case <-time.After(time.Minute):
+			t.Fatalf("waiting for %q, got:\n%s", text, p)
+		}
+	}
+}
+
+// start starts the handler and closes it at the test's end.
+func start(t *testing.T, cfg runtime.Config) (*runtime.Runtime, *printed) {
+	t.Helper()
+	out := newPrinted()
+	cfg.Output = out
+	cfg.Name = "orders"
+	cfg.Command = []string{alone}
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	r, err := runtime.Start(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return r, out
+}
+
+// event is what the handler is told to do.
+func event(do, text string) []byte {
+	b, _ := json.Marshal(map[string]string{"Do": do, "Text": text})
+	return b
+}
+
+// answers fails the test unless the handler answers with want.
+func answers(t *testing.T, r *runtime.Runtime, event []byte, want string) {
+	t.Helper()
+	got, err := r.Invoke(t.Context(), event)
+	if err != nil {
+		t.Fatalf("Invoke(%s): %v", event, err)
+	}
+	if string(got) != want {
+		t.Fatalf("Invoke(%s) = %.200s, want %.200s", event, got, want)
+	}
+}
+
+// fails returns the error of type T that the event must bring.
+func fails[T error](t *testing.T, r *runtime.Runtime, event []byte) T {
+	t.Helper()
+	got, err := r.Invoke(t.Context(), event)
+	e, ok := errors.AsType[T](err)
+	if !ok {
+		t.Fatalf("Invoke(%s) = %q, %v; want a %T", event, got, err, e)
+	}
+	if err.Error() == "" || strings.Contains(err.Error(), "%!") {
+		t.Errorf("message: %s", err)
+	}
+	return e
+}
+
+func pid(t *testing.T, r *runtime.Runtime) string {
+	t.Helper()
+	got, err := r.Invoke(t.Context(), event("pid", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(got)
+}
+
+const short = 100 * time.Millisecond

@@ -1,0 +1,51 @@
+package runtime_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+func TestHandlersDieWithADispatcherThatIsKilled(t *testing.T) {
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+
+	dispatcher := exec.Command(os.Args[0])
+	dispatcher.Env = append(os.Environ(), "CULVERT_TEST_PARENT="+alone, "CULVERT_TEST_DIAL="+listener.Addr().String())
+	dispatcher.Stderr = os.Stderr
+	said, err := dispatcher.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dispatcher.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(said).ReadString('\n'); line != "started\n" {
+		t.Fatal(line, err)
+	}
+	// The handler dialled before it asked for an event; while it lives, this
+	// connection is open.
+	conn, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+
+	if err := dispatcher.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = dispatcher.Wait()
+	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the handler lives on: %v", err)
+	}
+}

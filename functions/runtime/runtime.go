@@ -1,0 +1,402 @@
+// Package runtime runs handlers on this machine: it serves the runtime API of
+// Function Compute (version 2020-11-11) to unmodified handler binaries.
+//
+// Each process has a listener of its own on the loopback interface, so that
+// it is known who asks and who answers, and is given one event at a time. A
+// process that crashes, hangs or is killed is replaced.
+//
+// On Linux the processes die with this one, whatever ends it; elsewhere only
+// Close ends them.
+package runtime
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// AnswerLimit bounds a handler's answer, in bytes: Lambda's 6 MiB, the
+// narrowest of the platforms that a handler may meet.
+const AnswerLimit = 6 << 20
+
+const (
+	firstPause = 100 * time.Millisecond // before a process that does not start is tried again
+	maxPause   = 10 * time.Second
+	termGrace  = 3 * time.Second // from SIGTERM to SIGKILL, when closing
+)
+
+// Runtime runs one handler. Its methods may be called from many goroutines.
+type Runtime struct {
+	cfg      Config
+	out      *lockedWriter
+	spawner  *spawner
+	requests string         // what the ids of this runtime's requests begin with
+	slots    sync.WaitGroup // the goroutines that keep the processes up
+	active   sync.WaitGroup // calls of Invoke
+	stopping chan struct{}  // closed by Close: nothing is started any more
+	shut     sync.Once
+
+	// mu guards what follows, and the fields of process and invocation that
+	// say so. Nothing blocks while holding it.
+	mu        sync.Mutex
+	closed    bool
+	processes []*process    // by slot; nil while none is up
+	broken    []*StartError // by slot; why it has no working process, nil if it has
+	waiting   []*invocation // for a free process, first come first served
+	count     int           // of requests
+}
+
+// Start starts the handler's processes and blocks until one of them asks for
+// its first event; the others follow. If none does, it returns the last
+// [*StartError]; a Config that cannot be used is a [*ConfigError]. ctx bounds
+// the start only.
+func Start(ctx context.Context, cfg Config) (*Runtime, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	r := &Runtime{
+		cfg:       cfg,
+		out:       &lockedWriter{w: cfg.Output},
+		spawner:   startSpawner(),
+		requests:  rand.Text(),
+		stopping:  make(chan struct{}),
+		processes: make([]*process, cfg.Processes),
+		broken:    make([]*StartError, cfg.Processes),
+	}
+	first := make(chan error, cfg.Processes)
+	for slot := range cfg.Processes {
+		r.slots.Go(func() { r.keep(slot, first) })
+	}
+	for range cfg.Processes {
+		select {
+		case err = <-first:
+		case <-ctx.Done():
+			err = fmt.Errorf("runtime: start handler %s: %w", cfg.Name, context.Cause(ctx))
+			_ = r.Close(ctx)
+			return nil, err
+		}
+		if err == nil {
+			return r, nil
+		}
+	}
+	_ = r.Close(ctx)
+	return nil, err
+}
+
+// invocation is one call of Invoke. It gets either a refusal or, once it has
+// been given out, a result.
+type invocation struct {
+	id      string
+	event   []byte
+	within  time.Time     // the caller's deadline; zero: none
+	refused chan error    // with room for the one
+	given   chan struct{} // closed when a process is given the event
+	written chan struct{} // closed when event is no longer read from
+	result  chan result   // with room for the one
+
+	// Set before given is closed.
+	p     *process
+	limit time.Time // the deadline
+}
+
+type result struct {
+	answer []byte
+	err    error
+}
+
+// Invoke gives the event to a free process, waiting for one if need be, and
+// returns the handler's answer: whatever bytes it posted, JSON as the SDKs
+// make it. The errors:
+//
+//   - [*FunctionError]: the handler failed.
+//   - [*ExitError]: its process ended.
+//   - [*DeadlineError]: it did not answer within Timeout, or before ctx ended;
+//     its process has been killed, so that nothing works on the event any more.
+//   - [*BusyError], [*StartError], [ErrClosed]: no process was given the event.
+//
+// event is not read from after Invoke has returned.
+func (r *Runtime) Invoke(ctx context.Context, event []byte) ([]byte, error) {
+	inv, err := r.enqueue(ctx, event)
+	if err != nil {
+		return nil, err
+	}
+	defer r.active.Done()
+
+	select {
+	case <-inv.given:
+		return r.await(ctx, inv)
+	case err := <-inv.refused:
+		return nil, err
+	case <-ctx.Done():
+		if r.withdraw(inv) {
+			return nil, &BusyError{Name: r.cfg.Name, Processes: r.cfg.Processes, Err: ctx.Err()}
+		}
+	}
+	select { // it left the line at the same moment
+	case <-inv.given:
+		return r.await(ctx, inv)
+	case err := <-inv.refused:
+		return nil, err
+	}
+}
+
+// enqueue makes the invocation and puts it in the line.
+func (r *Runtime) enqueue(ctx context.Context, event []byte) (*invocation, error) {
+	inv := &invocation{
+		event:   event,
+		refused: make(chan error, 1),
+		given:   make(chan struct{}),
+		written: make(chan struct{}),
+		result:  make(chan result, 1),
+	}
+	inv.within, _ = ctx.Deadline()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, ErrClosed
+	}
+	r.active.Add(1)
+	r.count++
+	inv.id = fmt.Sprintf("%s-%d", r.requests, r.count)
+	r.waiting = append(r.waiting, inv)
+	r.match()
+	return inv, nil
+}
+
+// withdraw takes the invocation out of the line, and reports whether it was
+// still in it.
+func (r *Runtime) withdraw(inv *invocation) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := slices.Index(r.waiting, inv)
+	if i < 0 {
+		return false
+	}
+	r.waiting = slices.Delete(r.waiting, i, i+1)
+	return true
+}
+
+// await waits for the answer to an invocation that has been given out.
+func (r *Runtime) await(ctx context.Context, inv *invocation) ([]byte, error) {
+	ctx, cancel := context.WithDeadline(ctx, inv.limit)
+	defer cancel()
+	var res result
+	select {
+	case res = <-inv.result:
+	case <-ctx.Done():
+		res = r.giveUp(inv, ctx.Err())
+	}
+	<-inv.written
+	return res.answer, res.err
+}
+
+// giveUp kills the process that works on the invocation, unless it has just
+// answered or ended.
+func (r *Runtime) giveUp(inv *invocation, cause error) result {
+	p := inv.p
+	r.mu.Lock()
+	if p.current != inv {
+		r.mu.Unlock()
+		return <-inv.result
+	}
+	p.current = nil
+	p.gone = true // a late answer is refused, and nothing else is given to it
+	r.mu.Unlock()
+	p.kill()
+	<-p.exited
+	return result{err: &DeadlineError{
+		RequestID: inv.id, Name: r.cfg.Name, PID: p.pid, Timeout: r.cfg.Timeout, Err: cause, LogTail: p.out.tail(),
+	}}
+}
+
+// match gives waiting invocations to free processes, or fails them if no slot
+// can get a process up. Callers hold mu.
+func (r *Runtime) match() {
+	for len(r.waiting) > 0 {
+		i := slices.IndexFunc(r.processes, (*process).free)
+		if i < 0 {
+			break
+		}
+		inv := r.waiting[0]
+		r.waiting = slices.Delete(r.waiting, 0, 1)
+		r.processes[i].give(inv, time.Now())
+	}
+	if err := r.allBroken(); err != nil {
+		r.failWaiting(err)
+	}
+}
+
+// allBroken is why there is no process and will soon be none, or nil.
+func (r *Runtime) allBroken() error {
+	if slices.Contains(r.broken, nil) {
+		return nil
+	}
+	return r.broken[0]
+}
+
+func (r *Runtime) failWaiting(err error) {
+	for _, inv := range r.waiting {
+		inv.refused <- err
+	}
+	r.waiting = nil
+}
+
+// Close waits for the invocations under way, asks the processes to end
+// (SIGTERM) and kills those that have not done so after three seconds. When
+// ctx ends, everything is killed at once, and its error returned. Close blocks
+// until every process has ended. It may be called more than once.
+func (r *Runtime) Close(ctx context.Context) error {
+	r.mu.Lock()
+	if !r.closed {
+		r.closed = true
+		close(r.stopping)
+		r.failWaiting(ErrClosed)
+	}
+	r.mu.Unlock()
+
+	idle, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		r.active.Wait()
+		close(idle)
+	}()
+	go func() {
+		r.slots.Wait()
+		close(ended)
+	}()
+	err := r.end(ctx, idle, ended)
+	<-idle
+	<-ended
+	r.shut.Do(r.spawner.stop)
+	return err
+}
+
+// end makes the processes end; they may still be ending when it returns.
+func (r *Runtime) end(ctx context.Context, idle, ended <-chan struct{}) error {
+	forced := func() error {
+		r.each((*process).kill)
+		return fmt.Errorf("runtime: handler %s was killed: %w", r.cfg.Name, context.Cause(ctx))
+	}
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		return forced()
+	}
+	r.each((*process).terminate)
+	grace := time.NewTimer(termGrace)
+	defer grace.Stop()
+	select {
+	case <-ended:
+	case <-grace.C:
+		r.each((*process).kill)
+	case <-ctx.Done():
+		return forced()
+	}
+	return nil
+}
+
+// each calls f for every process that is up.
+func (r *Runtime) each(f func(*process)) {
+	r.mu.Lock()
+	up := slices.Clone(r.processes)
+	r.mu.Unlock()
+	for _, p := range up {
+		if p != nil {
+			f(p)
+		}
+	}
+}
+
+// keep keeps one slot's process up until the runtime is closed, and says once
+// on first how the first start went.
+func (r *Runtime) keep(slot int, first chan<- error) {
+	said := false
+	say := func(err error) {
+		if !said {
+			said = true
+			first <- err
+		}
+	}
+	pause := firstPause
+	for {
+		err := r.runOne(slot, func() { say(nil) })
+		if r.isStopping() {
+			say(ErrClosed)
+			return
+		}
+		if err == nil {
+			pause = firstPause
+			continue
+		}
+		r.markBroken(slot, err)
+		say(err)
+		r.cfg.Logger.Error("a handler's process does not start; it is tried again",
+			"handler", r.cfg.Name, "pause", pause, "error", err)
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-r.stopping:
+			timer.Stop()
+			return
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+func (r *Runtime) isStopping() bool {
+	select {
+	case <-r.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+func (r *Runtime) markBroken(slot int, err *StartError) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.broken[slot] = err
+	r.match()
+}
+
+// runOne starts the slot's process and blocks until it has ended. It calls
+// asked when the process asks for its first event. The error is nil if the
+// process was of use: if it was given an event.
+func (r *Runtime) runOne(slot int, asked func()) *StartError {
+	p, err := r.launch(slot)
+	if err != nil {
+		return err
+	}
+	timer := time.NewTimer(r.cfg.StartTimeout)
+	defer timer.Stop()
+	problem := ""
+	select {
+	case <-p.asked:
+		asked()
+	case <-p.exited:
+	case <-timer.C:
+		p.kill()
+		problem = fmt.Sprintf("it did not ask for an event within %v and was killed", r.cfg.StartTimeout)
+	}
+	<-p.exited
+
+	r.mu.Lock()
+	useful := p.useful
+	r.mu.Unlock()
+	if useful {
+		if !r.isStopping() {
+			r.cfg.Logger.Warn("a handler's process ended and is replaced", "handler", r.cfg.Name, "pid", p.pid, "status", p.status)
+		}
+		return nil
+	}
+	if problem == "" {
+		problem = "it ended before it had handled an event: " + p.status
+	}
+	return &StartError{
+		Name: r.cfg.Name, Command: r.cfg.Command[0], Problem: problem, Code: p.code, LogTail: p.out.tail(),
+		Hint: "its main must call functions.Start or fc.Start, and come to it soon",
+	}
+}
