@@ -69,21 +69,22 @@ var ErrNoCredentials = errors.New("no credentials")
 // StaticCredentials always gives these. securityToken is empty for lasting
 // credentials.
 func StaticCredentials(accessKeyID, accessKeySecret, securityToken string) CredentialsProvider {
-	return &staticCredentials{Credentials{
+	c := Credentials{
 		AccessKeyID:     accessKeyID,
 		AccessKeySecret: accessKeySecret,
 		SecurityToken:   securityToken,
-	}}
+	}
+	return &staticCredentials{func() Credentials { return c }}
 }
 
-// A pointer is what implements the interface: fmt calls no method on a value
-// in an unexported field, but prints no more than the address of a pointer.
-type staticCredentials struct{ c Credentials }
+// A closure keeps the secret: fmt calls no method on what is in an unexported
+// field, and prints all but what a function holds.
+type staticCredentials struct{ get func() Credentials }
 
-func (s *staticCredentials) Credentials(context.Context) (Credentials, error) { return s.c, nil }
+func (s *staticCredentials) Credentials(context.Context) (Credentials, error) { return s.get(), nil }
 func (s *staticCredentials) String() string                                   { return "the configuration" }
-func (s *staticCredentials) GoString() string                                 { return s.c.GoString() }
-func (s *staticCredentials) LogValue() slog.Value                             { return s.c.LogValue() }
+func (s *staticCredentials) GoString() string                                 { return s.get().GoString() }
+func (s *staticCredentials) LogValue() slog.Value                             { return s.get().LogValue() }
 
 // The environment variables of [EnvironmentCredentials]. The first set is the
 // one of all Alibaba Cloud SDKs, the second the one of Tablestore's own tools.
