@@ -79,6 +79,9 @@ func (sharedSource) Uint64() uint64 { return mathrand.Uint64() }
 func (d *Dispatcher) Run(ctx context.Context) error {
 	id, err := d.findTunnel(ctx)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	log := d.log.With("tunnel", d.config.Tunnel.Name)

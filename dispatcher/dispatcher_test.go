@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/culvertio/culvert/dispatcher/invoke"
 	"github.com/culvertio/culvert/functions"
@@ -66,7 +69,7 @@ func TestAfterACleanStopNothingIsDeliveredAgain(t *testing.T) {
 		}
 
 		d = w.start()
-		w.until("the rest is delivered", func() bool { return len(w.function.revisions) == keys })
+		w.until("the rest is delivered", func() bool { return w.function.keys() == keys })
 		d.drain()
 		if n := w.function.delivered(); n != keys {
 			t.Errorf("%d records were delivered, %d written", n, keys)
@@ -145,7 +148,7 @@ func TestAFailedRecordKeepsOnlyItselfAndItsKeyBack(t *testing.T) {
 		w.put("good", 5)
 		// The function answers success for revision 3 in the first attempt,
 		// which does not count: it is delivered again behind revision 2.
-		w.until("everything is delivered", func() bool { return len(w.function.revisions["bad"]) == 4 })
+		w.until("everything is delivered", func() bool { return len(w.function.of("bad")) == 4 })
 		d.drain()
 
 		first, second := w.function.events[0], w.function.events[1]
@@ -158,7 +161,7 @@ func TestAFailedRecordKeepsOnlyItselfAndItsKeyBack(t *testing.T) {
 		if revision(second.Records[0]) != 2 || revision(second.Records[1]) != 3 {
 			t.Errorf("the remainder holds revisions %d, %d; want 2, 3", revision(second.Records[0]), revision(second.Records[1]))
 		}
-		if got := w.function.revisions["good"]; !slices.Equal(got, []int64{4, 5}) {
+		if got := w.function.of("good"); !slices.Equal(got, []int64{4, 5}) {
 			t.Errorf("the other key was delivered as %v", got)
 		}
 	})
@@ -206,7 +209,7 @@ func TestAnUnsettledRecordHoldsTheCheckpointAndNotTheOtherLanes(t *testing.T) {
 			t.Logf("delivered %d, then %d", before, n)
 		}
 		d.drain()
-		if len(w.function.revisions[poison]) != 0 {
+		if len(w.function.of(poison)) != 0 {
 			t.Fatal("the poison record was delivered")
 		}
 
@@ -214,8 +217,8 @@ func TestAnUnsettledRecordHoldsTheCheckpointAndNotTheOtherLanes(t *testing.T) {
 		// not passed it.
 		w.function.set(nil)
 		d = w.start()
-		w.until("the poison record is delivered", func() bool { return len(w.function.revisions[poison]) == 1 })
-		w.until("so is every other", func() bool { return len(w.function.revisions) == 100 })
+		w.until("the poison record is delivered", func() bool { return len(w.function.of(poison)) == 1 })
+		w.until("so is every other", func() bool { return w.function.keys() == 100 })
 		d.drain()
 	})
 }
@@ -277,7 +280,7 @@ func TestAFlushedLedgerIsWrittenBackAndWorkGoesOn(t *testing.T) {
 		w.put("a", 2)
 		w.until("work goes on", func() bool { return d.Stats().Settled == 2 })
 		d.drain()
-		if got := w.function.revisions["a"]; !slices.Equal(got, []int64{1, 2}) {
+		if got := w.function.of("a"); !slices.Equal(got, []int64{1, 2}) {
 			t.Errorf("delivered %v", got)
 		}
 	})
@@ -351,4 +354,164 @@ func TestAMissingTunnelIsAnErrorThatSaysWhatToDo(t *testing.T) {
 			t.Errorf("Run: %v", err)
 		}
 	})
+}
+
+func TestWhileTheLedgerIsAwayNothingBeginsAndNothingIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, emulator.Config{})
+		release := make(chan struct{})
+		w.function.behave = func(context.Context, *functions.Event) invoke.Result {
+			<-release
+			return invoke.Result{Class: invoke.Done}
+		}
+		w.put("a", 1)
+		d := w.start()
+		w.until("an invocation is under way", func() bool { return w.function.invocations() == 1 })
+		w.redis.SetError("LOADING Redis is loading the dataset in memory")
+		close(release)
+		w.put("a", 2)
+		<-time.After(10 * time.Minute)
+		if n := w.function.invocations(); n != 1 {
+			t.Errorf("%d invocations without a ledger", n)
+		}
+		if n := d.Stats().Settled; n != 0 {
+			t.Errorf("%d records settled without a ledger", n)
+		}
+		w.redis.SetError("")
+		w.until("work goes on", func() bool { return d.Stats().Settled == 2 })
+		d.drain()
+		if got := w.function.of("a"); !slices.Equal(got, []int64{1, 2}) {
+			t.Errorf("delivered %v, want each once", got)
+		}
+	})
+}
+
+// Whatever the function answers and however often the dispatcher is stopped,
+// every change succeeds at least once, the changes of a key succeed in their
+// order, and after clean stops alone none succeeds twice.
+func TestNothingIsLostOrOutOfOrder(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		plan := planned{
+			partitions: rapid.IntRange(1, 3).Draw(rt, "partitions"),
+			page:       rapid.IntRange(1, 20).Draw(rt, "page"),
+			parallel:   rapid.IntRange(1, 6).Draw(rt, "parallel"),
+			records:    rapid.IntRange(1, 10).Draw(rt, "records"),
+			window:     time.Duration(rapid.IntRange(0, 300).Draw(rt, "window")) * time.Millisecond,
+			atOnce:     rapid.IntRange(1, 4).Draw(rt, "at once"),
+			writes:     rapid.SliceOfN(rapid.IntRange(0, 9), 1, 120).Draw(rt, "writes"),
+			answers:    rapid.SliceOfN(rapid.IntRange(0, 5), 1, 40).Draw(rt, "answers"),
+			stops:      rapid.SliceOfN(rapid.IntRange(0, 2000), 0, 3).Draw(rt, "stops"),
+		}
+		var failure string
+		synctest.Test(t, func(t *testing.T) { failure = plan.run(t) })
+		if failure != "" {
+			rt.Fatal(failure)
+		}
+	})
+}
+
+type planned struct {
+	partitions, page, parallel, records, atOnce int
+	window                                      time.Duration
+	writes                                      []int // the key of each
+	answers                                     []int // what the function does, in turn, at first
+	stops                                       []int // milliseconds between clean restarts
+}
+
+func (p planned) run(t *testing.T) (failure string) {
+	w := newWorld(t, emulator.Config{Partitions: p.partitions, PageRecords: p.page})
+	trigger := &w.config.Triggers[0]
+	trigger.Parallel, trigger.Batch.Records, trigger.Batch.Window, trigger.Limit.AtOnce = p.parallel, p.records, p.window, p.atOnce
+	trigger.Retry.Max = time.Second
+	w.function.behave = p.behave()
+
+	last := map[string]int64{}
+	write := func(keys []int) {
+		for _, k := range keys {
+			key := fmt.Sprint(k)
+			last[key]++
+			w.put(key, last[key])
+			<-time.After(10 * time.Millisecond)
+		}
+	}
+	write(p.writes[:len(p.writes)/2]) // base data: of each key the last
+	base := map[string]int64{}
+	for key, revision := range last {
+		base[key] = max(1, revision)
+	}
+	d := w.start()
+	w.until("the tunnel is there", func() bool { return d.Stats().Channels > 0 })
+	write(p.writes[len(p.writes)/2:])
+	for _, ms := range p.stops {
+		<-time.After(time.Duration(ms) * time.Millisecond)
+		d.drain()
+		d = w.start()
+	}
+	delivered := func() bool {
+		for key, want := range last {
+			revisions := w.function.of(key)
+			if len(revisions) == 0 || revisions[len(revisions)-1] != want {
+				return false
+			}
+		}
+		return true
+	}
+	for range 60_000 {
+		if delivered() {
+			break
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	d.drain()
+	for key, want := range last {
+		from := base[key]
+		if from == 0 {
+			from = 1
+		}
+		var expect []int64
+		for revision := from; revision <= want; revision++ {
+			expect = append(expect, revision)
+		}
+		if got := firsts(w.function.of(key)); !slices.Equal(got, expect) {
+			return fmt.Sprintf("key %s succeeded as %v (of %v), want %v", key, got, w.function.of(key), expect)
+		}
+	}
+	return ""
+}
+
+// behave answers as planned, and well when the plan is used up.
+func (p planned) behave() func(context.Context, *functions.Event) invoke.Result {
+	var turn atomic.Int64
+	return func(_ context.Context, e *functions.Event) invoke.Result {
+		<-time.After(20 * time.Millisecond)
+		i := int(turn.Add(1)) - 1
+		if i >= len(p.answers) {
+			return invoke.Result{Class: invoke.Done}
+		}
+		switch p.answers[i] {
+		case 0:
+			return failed
+		case 1:
+			return invoke.Result{Class: invoke.Throttled, Err: errors.New("too many"), RetryAfter: time.Second}
+		case 2:
+			return invoke.Result{Class: invoke.MayHaveRun, Err: errors.New("cut")}
+		case 3: // the record in the middle fails
+			return invoke.Result{Class: invoke.Done, Answer: fmt.Appendf(nil, `{"batchItemFailures":[{"itemIdentifier":%q}]}`, e.Records[len(e.Records)/2].ID)}
+		}
+		return invoke.Result{Class: invoke.Done}
+	}
+}
+
+// firsts drops what came before. A function that fails one record of a key
+// answers success for those behind it, which does not count: they succeed
+// again.
+func firsts(revisions []int64) []int64 {
+	var kept []int64
+	for _, r := range slices.Backward(revisions) {
+		if len(kept) == 0 || r < kept[len(kept)-1] {
+			kept = append(kept, r)
+		}
+	}
+	slices.Reverse(kept)
+	return kept
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -226,6 +227,20 @@ func (f *function) delivered() int {
 		n += len(revisions)
 	}
 	return n
+}
+
+// of is the revisions of a key that succeeded, in order.
+func (f *function) of(key string) []int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.revisions[key])
+}
+
+// keys is how many keys have succeeded.
+func (f *function) keys() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.revisions)
 }
 
 func (f *function) invocations() int {
