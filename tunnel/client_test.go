@@ -270,6 +270,14 @@ func TestEveryCallSpeaksTheProtocol(t *testing.T) {
 	})
 }
 
+// decode reads the request into m.
+func decode(t *testing.T, r *http.Request, m proto.Message) {
+	t.Helper()
+	if err := proto.Unmarshal(consume(r), m); err != nil {
+		t.Errorf("request: %v", err)
+	}
+}
+
 // write answers with a message.
 func write(t *testing.T, w http.ResponseWriter, status int, m proto.Message) {
 	t.Helper()
