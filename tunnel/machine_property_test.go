@@ -47,10 +47,11 @@ func (w *world) act(t *rapid.T, actions []action) (beats int) {
 			}
 			run.draining = true
 		case deedCancel:
-			if run == nil {
+			if run != nil {
+				run.cancelled = true
+			} else {
 				t.Fatalf("%s is cancelled and has no run", a.channel)
 			}
-			run.cancelled = true
 		case deedBeat:
 			beats++
 		}

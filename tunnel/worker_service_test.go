@@ -64,7 +64,7 @@ func newService(t *testing.T) (*service, *tunnel.Client) {
 	}
 	listener := &pipes{dialed: make(chan net.Conn), closed: make(chan struct{})}
 	server := &http.Server{Handler: s, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
-	go server.Serve(listener)
+	go func() { _ = server.Serve(listener) }()
 	transport := &http.Transport{DialContext: listener.dial, MaxIdleConnsPerHost: 100}
 	client, err := tunnel.NewClient(tunnel.ClientConfig{
 		Endpoint:    "http://service",
@@ -78,7 +78,7 @@ func newService(t *testing.T) (*service, *tunnel.Client) {
 	}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
-		server.Close()
+		_ = server.Close()
 	})
 	return s, client
 }
@@ -193,8 +193,15 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer = &tunnelpb.Error{Code: proto.String(err.Error()), Message: proto.String("refused")}
 		w.WriteHeader(http.StatusBadRequest)
 	}
-	out, _ := proto.Marshal(answer)
-	w.Write(out)
+	if out, err := proto.Marshal(answer); err == nil {
+		_, _ = w.Write(out)
+	}
+}
+
+func decode(body []byte, req proto.Message) {
+	if err := proto.Unmarshal(body, req); err != nil {
+		panic(err)
+	}
 }
 
 func (s *service) answer(r *http.Request, body []byte, f fault) (proto.Message, error) {
@@ -207,7 +214,7 @@ func (s *service) answer(r *http.Request, body []byte, f fault) (proto.Message, 
 	switch r.URL.Path {
 	case "/tunnel/connect":
 		req := new(tunnelpb.ConnectRequest)
-		proto.Unmarshal(body, req)
+		decode(body, req)
 		if !refused {
 			s.clients++
 		}
@@ -216,7 +223,7 @@ func (s *service) answer(r *http.Request, body []byte, f fault) (proto.Message, 
 
 	case "/tunnel/heartbeat":
 		req := new(tunnelpb.HeartbeatRequest)
-		proto.Unmarshal(body, req)
+		decode(body, req)
 		call.Client = req.GetClientId()
 		for _, c := range req.GetChannels() {
 			call.Channels = append(call.Channels, tunnel.HeartbeatChannel{
@@ -235,13 +242,13 @@ func (s *service) answer(r *http.Request, body []byte, f fault) (proto.Message, 
 
 	case "/tunnel/shutdown":
 		req := new(tunnelpb.ShutdownRequest)
-		proto.Unmarshal(body, req)
+		decode(body, req)
 		call.Client = req.GetClientId()
 		return new(tunnelpb.ShutdownResponse), nil
 
 	case "/tunnel/getcheckpoint":
 		req := new(tunnelpb.GetCheckpointRequest)
-		proto.Unmarshal(body, req)
+		decode(body, req)
 		if hung := s.hung[req.GetChannelId()]; hung != nil {
 			s.mu.Unlock()
 			select {
@@ -258,7 +265,7 @@ func (s *service) answer(r *http.Request, body []byte, f fault) (proto.Message, 
 
 	case "/tunnel/checkpoint":
 		req := new(tunnelpb.CheckpointRequest)
-		proto.Unmarshal(body, req)
+		decode(body, req)
 		id := req.GetChannelId()
 		if f.takeOver != nil {
 			s.checkpoints[id] = *f.takeOver
