@@ -144,7 +144,7 @@ func (c *Channel) Commit(ctx context.Context, token string) error {
 	arrived, doubt := c.findOut(ctx)
 	switch {
 	case doubt != nil:
-		return errors.Join(doubt, err)
+		return fmt.Errorf("%w; what was asked about: %w", doubt, err)
 	case arrived:
 		return nil
 	case refused:

@@ -95,8 +95,7 @@ func (s *session) serve(ctx context.Context) error {
 		}
 		now := time.Now()
 		if !s.beating && !now.Before(s.goneAt()) {
-			return s.abandon(errors.Join(
-				fmt.Errorf("no heartbeat was answered for %v", s.worker.cfg.HeartbeatTimeout), s.lastFailed))
+			return s.abandon(s.silence())
 		}
 		if !s.beating && !now.Before(s.beatAt()) {
 			s.beat(ctx, s.goneAt())
@@ -119,6 +118,15 @@ func (s *session) serve(ctx context.Context) error {
 
 // goneAt is when the service may take this client for dead.
 func (s *session) goneAt() time.Time { return s.heardAt.Add(s.worker.cfg.HeartbeatTimeout) }
+
+// silence is the error of a client that nobody answers.
+func (s *session) silence() error {
+	err := fmt.Errorf("no heartbeat of client %s was answered for %v", s.clientID, s.worker.cfg.HeartbeatTimeout)
+	if s.lastFailed != nil {
+		err = fmt.Errorf("%w: %w", err, s.lastFailed)
+	}
+	return err
+}
 
 // beatAt is when the next heartbeat is due.
 func (s *session) beatAt() time.Time {

@@ -1,6 +1,7 @@
 package tunnel_test
 
 import (
+	stdcmp "cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,12 @@ type consumer struct {
 
 	mu     sync.Mutex
 	active map[string]bool
-	diary  []string
+	diary  []entry
+}
+
+type entry struct {
+	at   time.Duration
+	text string
 }
 
 func newConsumer(t *testing.T, work func(ctx context.Context, ch *tunnel.Channel) (tunnel.End, error)) *consumer {
@@ -59,14 +65,21 @@ func newConsumer(t *testing.T, work func(ctx context.Context, ch *tunnel.Channel
 func (c *consumer) note(format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.diary = append(c.diary, fmt.Sprintf("%v ", time.Since(c.began))+fmt.Sprintf(format, args...))
+	c.diary = append(c.diary, entry{time.Since(c.began), fmt.Sprintf(format, args...)})
 }
 
 func (c *consumer) notes() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	notes := slices.Clone(c.diary)
-	slices.Sort(notes) // what happens at one instant has no order
+	diary := slices.Clone(c.diary)
+	// What happens at one instant has no order.
+	slices.SortFunc(diary, func(a, b entry) int {
+		return stdcmp.Or(stdcmp.Compare(a.at, b.at), strings.Compare(a.text, b.text))
+	})
+	var notes []string
+	for _, e := range diary {
+		notes = append(notes, fmt.Sprintf("%v %s", e.at, e.text))
+	}
 	return notes
 }
 
@@ -300,8 +313,8 @@ func TestAClientThatIsGoneStopsItsChannelsAndConnectsAnew(t *testing.T) {
 			close(stopped)
 			return tunnel.EndLost, ctx.Err()
 		})
-		j := begin(t, client, c)
 		s.fails(heartbeat, fault{}, fault{code: tunnel.CodeResourceGone})
+		j := begin(t, client, c)
 		<-stopped
 		time.Sleep(11 * time.Second)
 		synctest.Wait()
