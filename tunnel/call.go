@@ -87,35 +87,43 @@ func (c *Client) ask(ctx context.Context, k call, in, out proto.Message) error {
 	})
 }
 
-// attempt sends the request once.
+// attempt makes the call once.
 func (c *Client) attempt(ctx context.Context, k call, body []byte, read func([]byte) error) *Error {
 	if err := ctx.Err(); err != nil {
 		return k.fail(unsent, err)
 	}
-	// The caller's context and the attempt's own time-out must stay apart: the
-	// one ends the call, the other is a failure like any other.
-	attempt, cancel := context.WithTimeout(ctx, c.timeout)
+	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	lost := func(at where, err error) *Error {
-		switch {
-		case ctx.Err() != nil:
-			err = ctx.Err()
-		case attempt.Err() != nil:
-			err = timedOut(fmt.Sprintf("no answer within %v", c.timeout))
-		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-			err = timedOut(err.Error()) // of the HTTPClient or the provider
-		}
-		return k.fail(at, err)
-	}
-
-	creds, err := c.credentials.Credentials(attempt)
+	var e *Error
+	creds, err := c.credentials.Credentials(limited)
 	if err == nil {
 		err = creds.check()
 	}
 	if err != nil {
-		return lost(unsent, fmt.Errorf("credentials from %s: %w", origin(c.credentials), err))
+		e = k.fail(unsent, fmt.Errorf("credentials from %s: %w", origin(c.credentials), err))
+	} else if e = c.send(limited, k, body, creds, read); e == nil {
+		return nil
 	}
-	req, err := c.request(attempt, k.path, body, creds)
+
+	// The caller's context and the attempt's own time-out must stay apart: the
+	// one ends the call, the other is a failure like any other.
+	if e.where == unsent || e.where == dialing || e.where == exchange {
+		switch {
+		case ctx.Err() != nil:
+			e.Err = ctx.Err()
+		case limited.Err() != nil:
+			e.Err = timedOut(fmt.Sprintf("no answer within %v", c.timeout))
+		case errors.Is(e.Err, context.DeadlineExceeded), errors.Is(e.Err, context.Canceled):
+			e.Err = timedOut(e.Err.Error()) // of the HTTPClient or the provider
+		}
+	}
+	e.Hint = c.hint(e, creds.AccessKeyID)
+	return e
+}
+
+// send sends the request and judges the answer.
+func (c *Client) send(ctx context.Context, k call, body []byte, creds Credentials, read func([]byte) error) *Error {
+	req, err := c.request(ctx, k.path, body, creds)
 	if err != nil {
 		return k.fail(unsent, err)
 	}
@@ -125,42 +133,44 @@ func (c *Client) attempt(ctx context.Context, k call, body []byte, read func([]b
 		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
 			at = dialing
 		}
-		e := lost(at, withoutURL(err))
-		e.Hint = c.hint(e, creds.AccessKeyID)
-		return e
+		return k.fail(at, withoutURL(err))
 	}
 	defer func() {
 		// What is left unread would cost the connection.
-		io.CopyN(io.Discard, resp.Body, 64<<10)
-		resp.Body.Close()
+		_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
+		_ = resp.Body.Close()
 	}()
+	e := k.judge(resp, read)
+	if e != nil {
+		e.HTTPStatus = resp.StatusCode
+		e.RequestID = resp.Header.Get(sign.RequestID)
+	}
+	return e
+}
 
-	var e *Error
-	if resp.StatusCode/100 == 2 {
-		var answer []byte
-		if answer, err = readAnswer(resp); err == nil {
-			if err = read(answer); err == nil {
-				return nil
-			}
-		}
-		if errors.Is(err, ErrMalformed) {
-			e = k.fail(malformed, err)
-			e.Code = CodeClientError
-		} else {
-			e = lost(exchange, fmt.Errorf("the answer was cut short: %w", err))
+// judge reads the answer, and has read decode it if it says success.
+func (k call) judge(resp *http.Response, read func([]byte) error) *Error {
+	var err error
+	if resp.StatusCode/100 != 2 {
+		var text []byte
+		if text, err = io.ReadAll(io.LimitReader(resp.Body, 64<<10)); err == nil {
+			return k.refused(resp.StatusCode, text)
 		}
 	} else {
-		text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-		if err != nil {
-			e = lost(exchange, fmt.Errorf("the answer was cut short: %w", err))
-		} else {
-			e = k.refused(resp.StatusCode, text)
+		var body []byte
+		if body, err = readAnswer(resp); err == nil {
+			err = read(body)
 		}
 	}
-	e.HTTPStatus = resp.StatusCode
-	e.RequestID = resp.Header.Get(sign.RequestID)
-	e.Hint = c.hint(e, creds.AccessKeyID)
-	return e
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrMalformed):
+		e := k.fail(malformed, err)
+		e.Code = CodeClientError
+		return e
+	}
+	return k.fail(exchange, fmt.Errorf("the answer was cut short: %w", err))
 }
 
 // request is the signed request.
@@ -231,22 +241,26 @@ func oneLine(text []byte) string {
 	}, s)
 }
 
-// readAnswer reads the whole body into one buffer. An error that is not
-// ErrMalformed is the network's.
+// readAnswer reads the whole body of an answer.
 func readAnswer(resp *http.Response) ([]byte, error) {
-	size := resp.ContentLength
-	if size > MaxResponseBytes {
-		return nil, errTooLarge
-	}
-	if size < 0 && resp.ProtoMajor == 1 && len(resp.TransferEncoding) == 0 && !resp.Uncompressed {
+	if resp.ContentLength < 0 && resp.ProtoMajor == 1 && len(resp.TransferEncoding) == 0 && !resp.Uncompressed {
 		// Only the connection's end ends this body, and a cut looks the same.
 		return nil, fmt.Errorf("%w: neither a length nor chunks, so that it may have been cut short", ErrMalformed)
+	}
+	return readBody(resp.Body, resp.ContentLength)
+}
+
+// readBody reads a body, of size bytes or -1, into one buffer. An error that
+// is not ErrMalformed is the network's.
+func readBody(body io.Reader, size int64) ([]byte, error) {
+	if size > MaxResponseBytes {
+		return nil, errTooLarge
 	}
 	// A length is a promise: memory is spent as bytes come. One byte more
 	// than promised lets the last Read find the end without growing.
 	buf := make([]byte, 0, min(max(size, 4<<10), 4<<20)+1)
 	for {
-		n, err := resp.Body.Read(buf[len(buf):cap(buf)])
+		n, err := body.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
 		if len(buf) > MaxResponseBytes {
 			return nil, errTooLarge
@@ -293,7 +307,7 @@ func withoutURL(err error) error {
 // newTraceID is a random UUID, version 4.
 func newTraceID() string {
 	var b [16]byte
-	rand.Read(b[:])
+	_, _ = rand.Read(b[:]) // never fails
 	b[6] = b[6]&0x0f | 0x40
 	b[8] = b[8]&0x3f | 0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])

@@ -70,41 +70,41 @@ func (cfg ClientConfig) validate() error {
 		checkInstance(cfg.Instance),
 	}
 	if t := cfg.RequestTimeout; t < 10*time.Millisecond || t > 10*time.Minute {
-		errs = append(errs, fmt.Errorf("RequestTimeout: %v is not between 10ms and 10m", t))
+		errs = append(errs, fmt.Errorf("request timeout: %v is not between 10ms and 10m", t))
 	}
 	return errors.Join(append(errs,
-		cfg.Retry.Data.validate("Retry.Data"),
-		cfg.Retry.Other.validate("Retry.Other"),
+		cfg.Retry.Data.validate("retry of data calls"),
+		cfg.Retry.Other.validate("retry of other calls"),
 	)...)
 }
 
 func (s RetrySchedule) validate(name string) error {
 	switch {
 	case s.First < time.Millisecond || s.First > s.Max:
-		return fmt.Errorf("%s.First: %v is not between 1ms and Max, %v", name, s.First, s.Max)
+		return fmt.Errorf("%s: first: %v is not between 1ms and max, %v", name, s.First, s.Max)
 	case s.Max > 10*time.Minute:
-		return fmt.Errorf("%s.Max: %v is more than 10m", name, s.Max)
+		return fmt.Errorf("%s: max: %v is more than 10m", name, s.Max)
 	}
 	return nil
 }
 
 func checkEndpoint(endpoint string) error {
 	if endpoint == "" {
-		return errors.New("Endpoint: missing; it looks like https://INSTANCE.REGION.ots.aliyuncs.com")
+		return errors.New("endpoint: missing; it looks like https://INSTANCE.REGION.ots.aliyuncs.com")
 	}
 	u, err := url.Parse(endpoint)
 	switch {
 	case err != nil:
 		// The error of url.Parse would quote a password.
-		return errors.New("Endpoint: not a URL; it looks like https://INSTANCE.REGION.ots.aliyuncs.com")
+		return errors.New("endpoint: not a URL; it looks like https://INSTANCE.REGION.ots.aliyuncs.com")
 	case u.User != nil:
-		return errors.New("Endpoint: holds a user name; credentials are given apart")
+		return errors.New("endpoint: holds a user name; credentials are given apart")
 	case u.Scheme != "http" && u.Scheme != "https":
-		return fmt.Errorf("Endpoint: %q begins with neither http:// nor https://", endpoint)
+		return fmt.Errorf("endpoint: %q begins with neither http:// nor https://", endpoint)
 	case u.Hostname() == "":
-		return fmt.Errorf("Endpoint: %q names no host", endpoint)
+		return fmt.Errorf("endpoint: %q names no host", endpoint)
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
-		return fmt.Errorf("Endpoint: %q goes on after host and port", endpoint)
+		return fmt.Errorf("endpoint: %q goes on after host and port", endpoint)
 	}
 	return nil
 }
@@ -114,9 +114,9 @@ func checkEndpoint(endpoint string) error {
 func checkInstance(name string) error {
 	switch {
 	case name == "":
-		return errors.New("Instance: missing")
+		return errors.New("instance: missing")
 	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
-		return fmt.Errorf("Instance: %q has a space or another character that no name has", name)
+		return fmt.Errorf("instance: %q has a space or another character that no name has", name)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/md5"
 	"encoding/base64"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -278,6 +279,10 @@ func decode(t *testing.T, r *http.Request, m proto.Message) {
 	}
 }
 
+// reply writes a body. A client that has left makes it fail, which is
+// nothing to the server.
+func reply[T []byte | string](w io.Writer, body T) { _, _ = w.Write([]byte(body)) }
+
 // write answers with a message.
 func write(t *testing.T, w http.ResponseWriter, status int, m proto.Message) {
 	t.Helper()
@@ -287,7 +292,7 @@ func write(t *testing.T, w http.ResponseWriter, status int, m proto.Message) {
 	}
 	w.Header().Set("x-ots-requestid", "req-1")
 	w.WriteHeader(status)
-	w.Write(body)
+	reply(w, body)
 }
 
 // refuse answers with the service's Error.
@@ -352,11 +357,11 @@ func TestConnectionsAreReusedWhateverTheAnswer(t *testing.T) {
 			case 2:
 				http.Error(w, strings.Repeat("<html>", 15_000), http.StatusNotFound)
 			case 3:
-				w.Write([]byte{0xff, 0xff})
+				reply(w, []byte{0xff, 0xff})
 			}
 		}, func(cfg *ClientConfig) { cfg.Retry.Other.Total = -1 })
 		for range 40 {
-			client.ListTunnel(t.Context(), ListTunnelRequest{Table: "orders"})
+			_, _ = client.ListTunnel(t.Context(), ListTunnelRequest{Table: "orders"})
 		}
 		if n != 40 || mem.dialed() != 1 {
 			t.Errorf("%d calls over %d connections, want 40 over 1", n, mem.dialed())
@@ -389,7 +394,7 @@ func TestMistakesInTheConfigurationAreNamedAllAtOnce(t *testing.T) {
 			Other: RetrySchedule{Max: time.Hour},
 		},
 	})
-	for _, field := range []string{"Endpoint", "Instance", "RequestTimeout", "Retry.Data.First", "Retry.Other.Max"} {
+	for _, field := range []string{"endpoint", "instance", "request timeout", "retry of data calls: first", "retry of other calls: max"} {
 		if err == nil || !strings.Contains(err.Error(), field+":") {
 			t.Errorf("%s is not named in: %v", field, err)
 		}
@@ -426,7 +431,7 @@ func TestEndpoints(t *testing.T) {
 func TestTheStandardClientTalksToARealServer(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		consume(r)
-		w.Write(pageBody(1000, 1000))
+		reply(w, pageBody(1000, 1000))
 	}))
 	defer srv.Close()
 	client, err := NewClient(ClientConfig{Endpoint: srv.URL + "/", Instance: "local", Credentials: StaticCredentials("id", "secret", "")})

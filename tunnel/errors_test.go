@@ -75,7 +75,7 @@ func TestAGatewaysTextIsTakenForWhatItsStatusSays(t *testing.T) {
 		for _, text := range []string{"", "<html>\r\n\x1b[31m no\x00\xff" + strings.Repeat("x", 100_000), "\n\x03 a b"} {
 			e := failing(t, func(w http.ResponseWriter, r *http.Request) {
 				w.WriteHeader(status)
-				io.WriteString(w, text)
+				reply(w, text)
 			})
 			if e.Code != code || e.HTTPStatus != status || len(e.Message) > 1024 || strings.ContainsAny(e.Message, "\r\n\x00\x1b") {
 				t.Errorf("%d %.20q: %v", status, text, e)
@@ -181,7 +181,7 @@ func TestAnOutageIsLoggedWithoutSecrets(t *testing.T) {
 			consume(r)
 			refuse(t, w, 503, CodeServerUnavailable, "busy")
 		}, func(cfg *ClientConfig) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
-		client.ListTunnel(t.Context(), ListTunnelRequest{Table: "orders"})
+		_, _ = client.ListTunnel(t.Context(), ListTunnelRequest{Table: "orders"})
 		text := log.String()
 		if !strings.Contains(text, "level=WARN") || !strings.Contains(text, "op=ListTunnel") || !strings.Contains(text, "busy") {
 			t.Errorf("the log does not tell of the outage:\n%s", text)

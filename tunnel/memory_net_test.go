@@ -89,9 +89,9 @@ func clientOf(t *testing.T, handler http.HandlerFunc, changes ...func(*ClientCon
 	}
 	server := &http.Server{Handler: handler, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 	var serving sync.WaitGroup
-	serving.Go(func() { server.Serve(mem) })
+	serving.Go(func() { _ = server.Serve(mem) })
 	t.Cleanup(func() {
-		server.Close()
+		_ = server.Close()
 		transport.CloseIdleConnections()
 		serving.Wait()
 	})
@@ -100,10 +100,10 @@ func clientOf(t *testing.T, handler http.HandlerFunc, changes ...func(*ClientCon
 
 // cut ends the connection in the middle of an answer.
 func cut(w http.ResponseWriter) {
-	http.NewResponseController(w).Flush()
+	_ = http.NewResponseController(w).Flush()
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err == nil {
-		conn.Close()
+		_ = conn.Close()
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -185,15 +184,6 @@ func BenchmarkParsePage(b *testing.B) {
 	}
 }
 
-// answerWith is an answer of HTTP/1.1 as net/http hands it out.
-func answerWith(length int64, body io.Reader) *http.Response {
-	resp := &http.Response{StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, ContentLength: length, Body: io.NopCloser(body)}
-	if length < 0 {
-		resp.TransferEncoding = []string{"chunked"}
-	}
-	return resp
-}
-
 type endless struct{}
 
 func (endless) Read(b []byte) (int, error) { return len(b), nil }
@@ -202,7 +192,7 @@ func TestAnAnswerOfAnySizeIsReadWhole(t *testing.T) {
 	for _, size := range []int{0, 1, 511, 4 << 10, 100_000, 1 << 20, 5 << 20} {
 		body := strings.Repeat("x", size)
 		for _, length := range []int64{int64(size), -1} {
-			got, err := readAnswer(answerWith(length, strings.NewReader(body)))
+			got, err := readBody(strings.NewReader(body), length)
 			if err != nil || string(got) != body {
 				t.Errorf("%d bytes, announced as %d: got %d bytes, %v", size, length, len(got), err)
 			}
@@ -217,10 +207,9 @@ func TestAnAnswerOfAnnouncedLengthIsReadIntoOneBuffer(t *testing.T) {
 	const size = 1 << 20
 	body := bytes.Repeat([]byte{1}, size)
 	r := bytes.NewReader(body)
-	resp := answerWith(size, r)
 	if got := testing.AllocsPerRun(5, func() {
 		r.Reset(body)
-		if _, err := readAnswer(resp); err != nil {
+		if _, err := readBody(r, size); err != nil {
 			t.Fatal(err)
 		}
 	}); got > 1 {
@@ -229,20 +218,18 @@ func TestAnAnswerOfAnnouncedLengthIsReadIntoOneBuffer(t *testing.T) {
 }
 
 func TestAnAnswerWithoutBoundsIsRefused(t *testing.T) {
-	unmarked := answerWith(-1, strings.NewReader("abc"))
-	unmarked.TransferEncoding = nil
 	for name, tt := range map[string]struct {
-		resp *http.Response
+		body io.Reader
+		size int64
 		want error
 	}{
-		"announced too long":     {answerWith(MaxResponseBytes+1, strings.NewReader("")), errTooLarge},
-		"endless":                {answerWith(-1, endless{}), errTooLarge},
-		"longer than announced":  {answerWith(2, strings.NewReader("abc")), io.ErrUnexpectedEOF},
-		"shorter than announced": {answerWith(5, strings.NewReader("abc")), io.ErrUnexpectedEOF},
-		"ends with the line":     {unmarked, ErrMalformed},
+		"announced too long":     {strings.NewReader(""), MaxResponseBytes + 1, errTooLarge},
+		"endless":                {endless{}, -1, errTooLarge},
+		"longer than announced":  {strings.NewReader("abc"), 2, io.ErrUnexpectedEOF},
+		"shorter than announced": {strings.NewReader("abc"), 5, io.ErrUnexpectedEOF},
 	} {
 		t.Run(name, func(t *testing.T) {
-			body, err := readAnswer(tt.resp)
+			body, err := readBody(tt.body, tt.size)
 			if !errors.Is(err, tt.want) {
 				t.Errorf("%d bytes, %v; want %v", len(body), err, tt.want)
 			}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -136,17 +137,17 @@ func TestACallThatKeepsFailingIsTriedForAsLongAsItsScheduleSays(t *testing.T) {
 
 func TestACallSucceedsOnceTheServiceIsBack(t *testing.T) {
 	everyCall(t, func(t *testing.T, x exchanged) {
-		n := 0
+		var n atomic.Int32
 		client, _ := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
 			consume(r)
-			if n++; n < 4 {
+			if n.Add(1) < 4 {
 				refuse(t, w, 503, CodeServerUnavailable, "busy")
 				return
 			}
 			write(t, w, 200, x.answer)
 		})
-		if _, err := x.call(t.Context(), client); err != nil || n != 4 {
-			t.Errorf("after %d attempts: %v", n, err)
+		if _, err := x.call(t.Context(), client); err != nil || n.Load() != 4 {
+			t.Errorf("after %d attempts: %v", n.Load(), err)
 		}
 	})
 }
@@ -157,11 +158,11 @@ func broken(t *testing.T) map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{
 		"cut in half": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", fmt.Sprint(len(whole)))
-			w.Write(whole[:len(whole)/2])
+			reply(w, whole[:len(whole)/2])
 			cut(w)
 		},
 		"cut in half, in chunks": func(w http.ResponseWriter, r *http.Request) {
-			w.Write(whole[:len(whole)/2])
+			reply(w, whole[:len(whole)/2])
 			cut(w)
 		},
 		"cut in its head": func(w http.ResponseWriter, r *http.Request) {
@@ -170,8 +171,8 @@ func broken(t *testing.T) map[string]http.HandlerFunc {
 				t.Error(err)
 				return
 			}
-			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-")
-			conn.Close()
+			reply(conn, "HTTP/1.1 200 OK\r\nContent-")
+			_ = conn.Close()
 		},
 		"no answer at all": func(w http.ResponseWriter, r *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()
@@ -179,7 +180,7 @@ func broken(t *testing.T) map[string]http.HandlerFunc {
 				t.Error(err)
 				return
 			}
-			conn.Close()
+			_ = conn.Close()
 		},
 		"ended by the connection's end": func(w http.ResponseWriter, r *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()
@@ -187,16 +188,16 @@ func broken(t *testing.T) map[string]http.HandlerFunc {
 				t.Error(err)
 				return
 			}
-			io.WriteString(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"+string(whole))
-			conn.Close()
+			reply(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"+string(whole))
+			_ = conn.Close()
 		},
 		"not a message": func(w http.ResponseWriter, r *http.Request) {
-			io.WriteString(w, "<html>It works!</html>")
+			reply(w, "<html>It works!</html>")
 		},
 		"slow": func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		"slow in the middle": func(w http.ResponseWriter, r *http.Request) {
-			w.Write(whole[:len(whole)/2])
-			http.NewResponseController(w).Flush()
+			reply(w, whole[:len(whole)/2])
+			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
 		},
 		"a gateway's 502": func(w http.ResponseWriter, r *http.Request) {
@@ -206,25 +207,25 @@ func broken(t *testing.T) map[string]http.HandlerFunc {
 }
 
 func TestReadRecordsReadsAgainWhatDidNotArriveWhole(t *testing.T) {
-	for name, answer := range broken(t) {
+	for name, fail := range broken(t) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := 0
+				var n atomic.Int32
 				client, _ := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
 					var pb tunnelpb.ReadRecordsRequest
 					decode(t, r, &pb)
 					if pb.GetToken() != "token" {
 						t.Errorf("read token %q", pb.GetToken())
 					}
-					if n++; n < 3 {
-						answer(w, r)
+					if n.Add(1) < 3 {
+						fail(w, r)
 						return
 					}
-					w.Write(pageBody(7, 100))
+					reply(w, pageBody(7, 100))
 				}, func(cfg *ClientConfig) { cfg.RequestTimeout = 5 * time.Second })
 				page, err := client.ReadRecords(t.Context(), ReadRecordsRequest{TunnelID: "t", ClientID: "c", ChannelID: "ch", Token: "token"})
-				if err != nil || n != 3 || len(page.Records) != 7 {
-					t.Errorf("after %d attempts: %+v, %v", n, page, err)
+				if err != nil || n.Load() != 3 || len(page.Records) != 7 {
+					t.Errorf("after %d attempts: %+v, %v", n.Load(), page, err)
 				}
 			})
 		})
@@ -232,19 +233,19 @@ func TestReadRecordsReadsAgainWhatDidNotArriveWhole(t *testing.T) {
 }
 
 func TestACheckpointWhoseAnswerIsLostIsNotSentAgain(t *testing.T) {
-	for name, answer := range broken(t) {
+	for name, fail := range broken(t) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := 0
+				var n atomic.Int32
 				client, _ := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
 					consume(r)
-					n++
-					answer(w, r)
+					n.Add(1)
+					fail(w, r)
 				}, func(cfg *ClientConfig) { cfg.RequestTimeout = 5 * time.Second })
 				err := client.Checkpoint(t.Context(), CheckpointRequest{TunnelID: "t", ClientID: "c", ChannelID: "ch", Checkpoint: "token", SequenceNumber: 1})
 				e, ok := errors.AsType[*Error](err)
-				if !ok || n != 1 || !e.MayHaveBeenApplied() || !Retryable(err) {
-					t.Errorf("after %d attempts: %v", n, err)
+				if !ok || n.Load() != 1 || !e.MayHaveBeenApplied() || !Retryable(err) {
+					t.Errorf("after %d attempts: %v", n.Load(), err)
 				}
 			})
 		})
@@ -253,10 +254,10 @@ func TestACheckpointWhoseAnswerIsLostIsNotSentAgain(t *testing.T) {
 
 func TestACheckpointThatTheServiceCouldNotTakeIsSentAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := 0
+		var n atomic.Int32
 		client, mem := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
 			consume(r)
-			switch n++; n {
+			switch n.Add(1) {
 			case 1, 2:
 				refuse(t, w, 503, CodeServerUnavailable, "busy")
 			case 3:
@@ -274,8 +275,8 @@ func TestACheckpointThatTheServiceCouldNotTakeIsSentAgain(t *testing.T) {
 		commit := func() error {
 			return client.Checkpoint(t.Context(), CheckpointRequest{TunnelID: "t", ClientID: "c", ChannelID: "ch", Checkpoint: "token", SequenceNumber: 1})
 		}
-		if err := commit(); err != nil || n != 3 || mem.dialed() != 3 {
-			t.Errorf("after %d attempts and %d dials: %v", n, mem.dialed(), err)
+		if err := commit(); err != nil || n.Load() != 3 || mem.dialed() != 3 {
+			t.Errorf("after %d attempts and %d dials: %v", n.Load(), mem.dialed(), err)
 		}
 		e, ok := errors.AsType[*Error](commit())
 		if !ok || !errors.Is(e, CodeSequenceNumberNotMatch) || e.MayHaveBeenApplied() {
@@ -286,10 +287,10 @@ func TestACheckpointThatTheServiceCouldNotTakeIsSentAgain(t *testing.T) {
 
 func TestARefusalAfterAFailedAttemptMayBeOurOwnDoing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := 0
+		var n atomic.Int32
 		client, _ := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
 			consume(r)
-			if n++; n == 1 {
+			if n.Add(1) == 1 {
 				refuse(t, w, 503, CodeServerUnavailable, "busy")
 				return
 			}
@@ -304,7 +305,7 @@ func TestARefusalAfterAFailedAttemptMayBeOurOwnDoing(t *testing.T) {
 }
 
 func TestACanceledCallEndsAtOnceAndSaysSo(t *testing.T) {
-	for name, answer := range map[string]http.HandlerFunc{
+	for name, fail := range map[string]http.HandlerFunc{
 		"while it waits for an answer": func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		"between two attempts": func(w http.ResponseWriter, r *http.Request) {
 			refuse(t, w, 503, CodeServerUnavailable, "busy")
@@ -314,7 +315,7 @@ func TestACanceledCallEndsAtOnceAndSaysSo(t *testing.T) {
 			everyCall(t, func(t *testing.T, x exchanged) {
 				client, _ := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
 					consume(r)
-					answer(w, r)
+					fail(w, r)
 				})
 				ctx, cancel := context.WithCancel(t.Context())
 				const after = 10 * time.Second

@@ -7,7 +7,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha1"
 	"encoding/base64"
-	"io"
 	"net/http"
 	"strings"
 )
@@ -90,10 +89,10 @@ func Request(api API, secret, path string, h http.Header) string {
 	}
 	mac := hmac.New(sha1.New, []byte(secret))
 	// The third line is the query, which is always empty.
-	io.WriteString(mac, path+"\nPOST\n\n")
+	mac.Write([]byte(path + "\nPOST\n\n"))
 	for _, name := range names {
 		if v := h.Get(name); v != "" {
-			io.WriteString(mac, name+":"+strings.TrimSpace(v)+"\n")
+			mac.Write([]byte(name + ":" + strings.TrimSpace(v) + "\n"))
 		}
 	}
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
