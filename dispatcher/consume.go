@@ -197,10 +197,9 @@ func (c *consumption) run(ctx, soft context.Context, token string) (tunnel.End, 
 			}
 			failed = nil
 		case r := <-c.reports:
-			if r.err != nil {
-				return tunnel.EndLost, r.err
+			if err := c.settle(r); err != nil {
+				return tunnel.EndLost, err
 			}
-			c.settle(r)
 		case done := <-c.commits:
 			if err := c.judge(done); err != nil {
 				return tunnel.EndLost, err
@@ -281,12 +280,15 @@ func (c *consumption) deliver(soft, hard context.Context, index int, records []r
 	tell(report{ended: true, done: done, batch: d.span, err: err})
 }
 
-// settle takes a delivery's report into progress and lanes.
-func (c *consumption) settle(r report) {
-	c.d.counts.settled.Add(int64(len(r.settled)))
+// settle takes a delivery's report into progress and lanes. The error means
+// that the channel cannot go on.
+func (c *consumption) settle(r report) error {
 	for _, record := range r.settled {
-		c.progress.Settle(record.page)
+		if err := c.progress.Settle(record.page); err != nil {
+			return err
+		}
 	}
+	c.d.counts.settled.Add(int64(len(r.settled)))
 	switch {
 	case !r.ended:
 	case r.done:
@@ -296,6 +298,7 @@ func (c *consumption) settle(r report) {
 	default:
 		c.lanes.Abandon(r.lane)
 	}
+	return r.err
 }
 
 // forget drops what was read and not begun, so that a channel that drains has

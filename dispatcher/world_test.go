@@ -125,7 +125,12 @@ func (w *world) start() *running {
 	}
 	ctx, cancel := context.WithCancel(w.t.Context())
 	r := &running{Dispatcher: d, w: w, stop: cancel, done: make(chan error, 1)}
-	go func() { r.done <- d.Run(ctx) }()
+	var running sync.WaitGroup
+	running.Go(func() { r.done <- d.Run(ctx) })
+	w.t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
 	return r
 }
 

@@ -2,6 +2,8 @@
 // was read: the only thing that a checkpoint may commit.
 package progress
 
+import "fmt"
+
 // Page numbers the pages of one channel in the order they were read.
 type Page uint64
 
@@ -39,20 +41,21 @@ func (t *Tracker) Add(token string, records int, bytes int64) Page {
 // Begin notes that a record of the page has become part of a batch.
 func (t *Tracker) Begin(n Page) { t.pages[n-t.first].begun = true }
 
-// Settle notes that one more record of the page is settled. Settling more
-// records than the page has is a bug of the caller and panics, since going
-// on would let a checkpoint pass an unsettled record.
-func (t *Tracker) Settle(n Page) {
-	p := &t.pages[n-t.first]
-	if p.unsettled == 0 {
-		panic("progress: a record was settled twice")
+// Settle notes that one more record of the page is settled. The error says
+// that the page has no unsettled record: a bug of the caller, who must not go
+// on, since some other record may be taken for settled.
+func (t *Tracker) Settle(n Page) error {
+	if n < t.first || n-t.first >= Page(len(t.pages)) || t.pages[n-t.first].unsettled == 0 {
+		return fmt.Errorf("a record of page %d was settled twice", n)
 	}
+	p := &t.pages[n-t.first]
 	p.unsettled--
 	if p.unsettled == 0 {
 		t.held -= p.bytes
 		p.bytes = 0
 		t.advance()
 	}
+	return nil
 }
 
 func (t *Tracker) advance() {
@@ -83,13 +86,13 @@ func (t *Tracker) Forget() Page {
 }
 
 // Take returns the newest token that may be committed, if it is newer than
-// the one taken before.
-func (t *Tracker) Take() (token string, ok bool) {
+// the one taken before, and the first page that it does not cover.
+func (t *Tracker) Take() (token string, next Page, ok bool) {
 	if !t.moved {
-		return "", false
+		return "", 0, false
 	}
 	t.moved = false
-	return t.token, true
+	return t.token, t.first, true
 }
 
 // Return gives back a token whose commit failed, so that it, or a newer one,

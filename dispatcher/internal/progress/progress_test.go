@@ -12,16 +12,34 @@ func TestAPageBehindAnUnsettledOneIsNotCommitted(t *testing.T) {
 	first := p.Add("a", 1, 10)
 	second := p.Add("b", 1, 20)
 
-	p.Settle(second)
-	if token, ok := p.Take(); ok {
+	settle(t, &p, second)
+	if token, _, ok := p.Take(); ok {
 		t.Fatalf("took %q while an earlier record is unsettled", token)
 	}
-	p.Settle(first)
-	if token, ok := p.Take(); !ok || token != "b" {
+	settle(t, &p, first)
+	if token, _, ok := p.Take(); !ok || token != "b" {
 		t.Fatalf("took %q, %v; want b", token, ok)
 	}
-	if _, ok := p.Take(); ok {
+	if _, _, ok := p.Take(); ok {
 		t.Fatal("the same token was taken twice")
+	}
+}
+
+func TestARecordIsNotSettledTwice(t *testing.T) {
+	var p Tracker
+	first := p.Add("a", 1, 1)
+	p.Add("b", 1, 1)
+	settle(t, &p, first)
+	for _, page := range []Page{first, first + 2} {
+		if p.Settle(page) == nil {
+			t.Errorf("page %d was settled", page)
+		}
+	}
+}
+
+func settle(t interface{ Fatal(...any) }, p *Tracker, page Page) {
+	if err := p.Settle(page); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -30,7 +48,7 @@ func TestAFailedCommitIsTakenAgain(t *testing.T) {
 	p.Add("a", 0, 0)
 	p.Take()
 	p.Return()
-	if token, ok := p.Take(); !ok || token != "a" {
+	if token, _, ok := p.Take(); !ok || token != "a" {
 		t.Fatalf("took %q, %v; want a", token, ok)
 	}
 }
@@ -40,7 +58,7 @@ func TestAnIdleChannelWhoseTokenStandsHasNothingToCommit(t *testing.T) {
 	p.Add("a", 0, 0)
 	p.Take()
 	p.Add("a", 0, 0)
-	if token, ok := p.Take(); ok {
+	if token, _, ok := p.Take(); ok {
 		t.Fatalf("took %q again", token)
 	}
 }
@@ -59,8 +77,8 @@ func TestForgettingKeepsWhatABatchHasBegun(t *testing.T) {
 		t.Fatalf("holds %d bytes, want 3", p.Held())
 	}
 	p.Settle(first)
-	p.Settle(second)
-	if token, ok := p.Take(); !ok || token != "b" || !p.Settled() {
+	settle(t, &p, second)
+	if token, _, ok := p.Take(); !ok || token != "b" || !p.Settled() {
 		t.Fatalf("took %q, %v; want b with nothing left", token, ok)
 	}
 }
@@ -94,7 +112,7 @@ func TestProgressIsTheContiguousSettledPrefix(t *testing.T) {
 			} else {
 				i := rapid.SampledFrom(open).Draw(t, "page")
 				pages[i].left--
-				p.Settle(Page(i))
+				settle(t, &p, Page(i))
 			}
 
 			want := taken
@@ -104,9 +122,12 @@ func TestProgressIsTheContiguousSettledPrefix(t *testing.T) {
 				}
 				want = m.token
 			}
-			got, ok := p.Take()
+			got, next, ok := p.Take()
 			if ok != (want != taken) || ok && got != want {
 				t.Fatalf("took %q, %v; want %q after %q", got, ok, want, taken)
+			}
+			if ok && pages[next-1].token != want {
+				t.Fatalf("page %d is said to be the first that %q does not cover", next, want)
 			}
 			taken = want
 			var held int64
