@@ -65,60 +65,54 @@ func (s RetrySchedule) withDefaults(first, longest, total time.Duration) RetrySc
 // validate names all that is wrong with a configuration whose defaults are
 // filled in.
 func (cfg ClientConfig) validate() error {
-	errs := []error{
-		checkEndpoint(cfg.Endpoint),
-		checkInstance(cfg.Instance),
-	}
-	if t := cfg.RequestTimeout; t < 10*time.Millisecond || t > 10*time.Minute {
-		errs = append(errs, fmt.Errorf("request timeout: %v is not between 10ms and 10m", t))
-	}
-	return errors.Join(append(errs,
-		cfg.Retry.Data.validate("retry of data calls"),
-		cfg.Retry.Other.validate("retry of other calls"),
-	)...)
-}
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
-func (s RetrySchedule) validate(name string) error {
+	const example = "https://INSTANCE.REGION.ots.aliyuncs.com"
+	u, err := url.Parse(cfg.Endpoint)
 	switch {
-	case s.First < time.Millisecond || s.First > s.Max:
-		return fmt.Errorf("%s: first: %v is not between 1ms and max, %v", name, s.First, s.Max)
-	case s.Max > 10*time.Minute:
-		return fmt.Errorf("%s: max: %v is more than 10m", name, s.Max)
-	}
-	return nil
-}
-
-func checkEndpoint(endpoint string) error {
-	if endpoint == "" {
-		return errors.New("endpoint: missing; it looks like https://INSTANCE.REGION.ots.aliyuncs.com")
-	}
-	u, err := url.Parse(endpoint)
-	switch {
+	case cfg.Endpoint == "":
+		wrong("Endpoint: missing; it looks like %s", example)
 	case err != nil:
 		// The error of url.Parse would quote a password.
-		return errors.New("endpoint: not a URL; it looks like https://INSTANCE.REGION.ots.aliyuncs.com")
+		wrong("Endpoint: not a URL; it looks like %s", example)
 	case u.User != nil:
-		return errors.New("endpoint: holds a user name; credentials are given apart")
+		wrong("Endpoint: holds a user name; credentials are given apart")
 	case u.Scheme != "http" && u.Scheme != "https":
-		return fmt.Errorf("endpoint: %q begins with neither http:// nor https://", endpoint)
+		wrong("Endpoint: %q begins with neither http:// nor https://", cfg.Endpoint)
 	case u.Hostname() == "":
-		return fmt.Errorf("endpoint: %q names no host", endpoint)
+		wrong("Endpoint: %q names no host", cfg.Endpoint)
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
-		return fmt.Errorf("endpoint: %q goes on after host and port", endpoint)
+		wrong("Endpoint: %q goes on after host and port", cfg.Endpoint)
 	}
-	return nil
-}
 
-// checkInstance refuses what cannot be a header's value; which names exist,
-// the service knows.
-func checkInstance(name string) error {
+	// What cannot be a header's value is refused here; which names exist, the
+	// service knows.
 	switch {
-	case name == "":
-		return errors.New("instance: missing")
-	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
-		return fmt.Errorf("instance: %q has a space or another character that no name has", name)
+	case cfg.Instance == "":
+		wrong("Instance: missing")
+	case strings.ContainsFunc(cfg.Instance, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+		wrong("Instance: %q has a space or another character that no name has", cfg.Instance)
 	}
-	return nil
+
+	if t := cfg.RequestTimeout; t < 10*time.Millisecond || t > 10*time.Minute {
+		wrong("RequestTimeout: %v is not between 10ms and 10m", t)
+	}
+	for _, s := range []struct {
+		name string
+		RetrySchedule
+	}{
+		{"Retry.Data", cfg.Retry.Data},
+		{"Retry.Other", cfg.Retry.Other},
+	} {
+		if s.First < time.Millisecond || s.First > s.Max {
+			wrong("%s.First: %v is not between 1ms and Max, %v", s.name, s.First, s.Max)
+		}
+		if s.Max > 10*time.Minute {
+			wrong("%s.Max: %v is more than 10m", s.name, s.Max)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Client calls the Tunnel Service. Every call blocks until it has an answer,

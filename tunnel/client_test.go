@@ -394,7 +394,7 @@ func TestMistakesInTheConfigurationAreNamedAllAtOnce(t *testing.T) {
 			Other: RetrySchedule{Max: time.Hour},
 		},
 	})
-	for _, field := range []string{"endpoint", "instance", "request timeout", "retry of data calls: first", "retry of other calls: max"} {
+	for _, field := range []string{"Endpoint", "Instance", "RequestTimeout", "Retry.Data.First", "Retry.Other.Max"} {
 		if err == nil || !strings.Contains(err.Error(), field+":") {
 			t.Errorf("%s is not named in: %v", field, err)
 		}
