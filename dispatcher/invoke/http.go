@@ -183,7 +183,7 @@ func (t *httpTarget) post(ctx context.Context, in Invocation) Result {
 	if err != nil {
 		return t.unanswered(ctx, in, sent.Load(), &HTTPError{Err: err})
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	return t.answered(ctx, in, response)
 }
 
@@ -205,7 +205,7 @@ func (t *httpTarget) answered(ctx context.Context, in Invocation, response *http
 	class, hint := classOfStatus(response.StatusCode)
 	if class != Done {
 		quoted, _ := io.ReadAll(io.LimitReader(response.Body, quotedBody))
-		io.Copy(io.Discard, io.LimitReader(response.Body, drainedBody))
+		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, drainedBody))
 		r := t.failed(in, class, &HTTPError{Status: response.StatusCode, Body: string(quoted), Hint: hint})
 		r.RetryAfter = retryAfter(response.Header.Get("Retry-After"), time.Now())
 		r.RequestID = response.Header.Get("X-Request-Id")

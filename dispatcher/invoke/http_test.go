@@ -45,9 +45,9 @@ func TestAPayloadArrivesWithItsHeadersAndTheAnswerComesBack(t *testing.T) {
 		target, _ := served(t, 1, func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
 			user, password, _ := r.BasicAuth()
-			fmt.Fprintln(w, r.Method, r.URL, r.ContentLength, string(body), user, password)
+			_, _ = fmt.Fprintln(w, r.Method, r.URL, r.ContentLength, string(body), user, password)
 			for _, name := range []string{"Content-Type", HeaderBatchID, HeaderAttempt, HeaderTrigger, "Accept-Encoding"} {
-				fmt.Fprintln(w, name, r.Header[name])
+				_, _ = fmt.Fprintln(w, name, r.Header[name])
 			}
 		})
 		r := target.Invoke(within(t, time.Minute), invocation)
@@ -82,7 +82,7 @@ func TestEveryStatusHasItsClass(t *testing.T) {
 			w.Header().Set("X-Request-Id", "r-1")
 			w.WriteHeader(status)
 			if status != 204 && status != 304 {
-				io.WriteString(w, "what it said")
+				_, _ = io.WriteString(w, "what it said")
 			}
 		})
 		var want Class
@@ -126,7 +126,7 @@ func TestAnErrorNamesTheFunctionTheBatchAndTheAnswerButNoSecret(t *testing.T) {
 func TestAFunctionThatHangsTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		target, _ := served(t, 1, func(w http.ResponseWriter, r *http.Request) {
-			io.Copy(io.Discard, r.Body)
+			_, _ = io.Copy(io.Discard, r.Body)
 			<-r.Context().Done() // the connection ends with the attempt
 		})
 		checkClass(t, target.Invoke(within(t, time.Hour), invocation), TimedOut)
@@ -136,8 +136,8 @@ func TestAFunctionThatHangsTimesOut(t *testing.T) {
 func TestAnAnswerThatStopsHalfwayTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		target, _ := served(t, 1, func(w http.ResponseWriter, r *http.Request) {
-			io.Copy(io.Discard, r.Body)
-			io.WriteString(w, "half")
+			_, _ = io.Copy(io.Discard, r.Body)
+			_, _ = io.WriteString(w, "half")
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 		})
@@ -148,7 +148,7 @@ func TestAnAnswerThatStopsHalfwayTimesOut(t *testing.T) {
 func TestAnAttemptThatIsCalledOffMayHaveRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		target, _ := served(t, 1, func(w http.ResponseWriter, r *http.Request) {
-			io.Copy(io.Discard, r.Body)
+			_, _ = io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
 		})
 		ctx, cancel := context.WithCancel(within(t, time.Hour))
@@ -160,12 +160,12 @@ func TestAnAttemptThatIsCalledOffMayHaveRun(t *testing.T) {
 func TestNoServerIsUnreachable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := newPipes()
-		network.Close()
+		_ = network.Close()
 		target, err := NewHTTP(HTTPConfig{URL: "http://function/", DialContext: network.DialContext})
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer target.Close(t.Context())
+		defer closing(t, target)
 		r := target.Invoke(within(t, time.Minute), invocation)
 		checkClass(t, r, Unreachable)
 		if !strings.Contains(r.Err.Error(), "is the function's server running") {
@@ -181,7 +181,7 @@ func TestAServerThatDoesNotAcceptIsUnreachableNotTimedOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer target.Close(t.Context())
+		defer closing(t, target)
 		checkClass(t, target.Invoke(within(t, time.Second), invocation), Unreachable)
 	})
 }
@@ -192,10 +192,10 @@ func TestAConnectionThatBreaksMayHaveRunAndIsNotRepeated(t *testing.T) {
 		target := answering(t, func(request int, c net.Conn) {
 			requests = request
 			if request == 1 {
-				io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 				return
 			}
-			c.Close() // on the connection that was good before: what tempts clients to send again
+			_ = c.Close() // on the connection that was good before: what tempts clients to send again
 		})
 		r := target.Invoke(within(t, time.Minute), invocation)
 		checkClass(t, r, Done)
@@ -210,8 +210,8 @@ func TestAConnectionThatBreaksMayHaveRunAndIsNotRepeated(t *testing.T) {
 func TestAnAnswerCutInHalfMayHaveRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		target := answering(t, func(_ int, c net.Conn) {
-			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"batchItem")
-			c.Close()
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"batchItem")
+			_ = c.Close()
 		})
 		checkClass(t, target.Invoke(within(t, time.Minute), invocation), MayHaveRun)
 	})
@@ -220,8 +220,8 @@ func TestAnAnswerCutInHalfMayHaveRun(t *testing.T) {
 func TestWhatIsNoHTTPMayHaveRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		target := answering(t, func(_ int, c net.Conn) {
-			io.WriteString(c, "220 mail.example.com ESMTP\r\n")
-			c.Close()
+			_, _ = io.WriteString(c, "220 mail.example.com ESMTP\r\n")
+			_ = c.Close()
 		})
 		checkClass(t, target.Invoke(within(t, time.Minute), invocation), MayHaveRun)
 	})
@@ -230,7 +230,7 @@ func TestWhatIsNoHTTPMayHaveRun(t *testing.T) {
 func TestAnAnswerIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		size := LargestAnswer
-		target, _ := served(t, 1, func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, size)) })
+		target, _ := served(t, 1, func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(make([]byte, size)) })
 		r := target.Invoke(within(t, time.Minute), invocation)
 		checkClass(t, r, Done)
 		if len(r.Answer) != LargestAnswer {
@@ -273,7 +273,7 @@ func TestThePayloadIsTheCallersAgainOnceInvokeHasReturned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer target.Close(t.Context())
+	defer closing(t, target)
 	in := invocation
 	in.Payload = bytes.Repeat([]byte("x"), 8<<20)
 	for range 5 {
@@ -307,7 +307,7 @@ func TestCloseWaitsForAttemptsUnderWay(t *testing.T) {
 func TestCloseCutsAttemptsOffWhenItsTimeIsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		target, _ := served(t, 1, func(w http.ResponseWriter, r *http.Request) {
-			io.Copy(io.Discard, r.Body)
+			_, _ = io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
 		})
 		var call sync.WaitGroup

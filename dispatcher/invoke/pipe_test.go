@@ -58,7 +58,7 @@ func served(t *testing.T, connections int, handler http.HandlerFunc) (Target, *p
 	network := newPipes()
 	server := &http.Server{Handler: handler}
 	done := make(chan struct{})
-	go func() { defer close(done); server.Serve(network) }()
+	go func() { defer close(done); _ = server.Serve(network) }()
 	target, err := NewHTTP(HTTPConfig{URL: "http://user:geheim@function/path?key=geheim", MaxConnections: connections, DialContext: network.DialContext})
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +67,7 @@ func served(t *testing.T, connections int, handler http.HandlerFunc) (Target, *p
 		if err := target.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
-		server.Close()
+		_ = server.Close()
 		<-done
 	})
 	return target, network
@@ -93,11 +93,11 @@ func answering(t *testing.T, serve func(request int, c net.Conn)) Target {
 				if err != nil {
 					break
 				}
-				io.Copy(io.Discard, r.Body)
+				_, _ = io.Copy(io.Discard, r.Body)
 				request++
 				serve(request, c)
 			}
-			c.Close()
+			_ = c.Close()
 		}
 	}()
 	target, err := NewHTTP(HTTPConfig{URL: "http://function/", DialContext: network.DialContext})
@@ -108,7 +108,7 @@ func answering(t *testing.T, serve func(request int, c net.Conn)) Target {
 		if err := target.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
-		network.Close()
+		_ = network.Close()
 		<-done
 	})
 	return target

@@ -76,7 +76,7 @@ func TestAnHTTPServerDoesAsItsScenarioSays(t *testing.T) {
 		}
 		switch event.Do {
 		case "answer":
-			io.WriteString(w, `{"batchItemFailures":[]}`)
+			_, _ = io.WriteString(w, `{"batchItemFailures":[]}`)
 		case "fail":
 			http.Error(w, "asked to fail", http.StatusInternalServerError)
 		case "panic":
@@ -89,7 +89,7 @@ func TestAnHTTPServerDoesAsItsScenarioSays(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			c.Close()
+			_ = c.Close()
 		}
 	}))
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
@@ -156,7 +156,7 @@ func TestAHandlerThatCannotServeIsAnErrorAtOnce(t *testing.T) {
 	} {
 		target, err := Open(t.Context(), "process:"+c.path, Options{AtOnce: 1, Output: io.Discard, Logger: slog.New(slog.DiscardHandler)})
 		if err == nil {
-			target.Close(t.Context())
+			_ = target.Close(t.Context())
 			t.Errorf("%s is taken", c.path)
 			continue
 		}
