@@ -1,54 +1,84 @@
 package plainbuffer
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
-// The format's checksum is CRC-8 with the polynomial x⁸+x²+x+1 (0x07), most
-// significant bit first, starting from 0, with no final XOR.
+// The format's checksum is CRC-8 with the polynomial P = x⁸+x²+x+1 (0x07),
+// most significant bit first, starting from 0, with no final XOR: the bytes
+// that it covers, read as one polynomial over GF(2), times x⁸, modulo P.
 //
-// crcTable[k][b] is the checksum of b followed by k zero bytes. A checksum is
-// linear: that of eight bytes is the XOR of what each contributes by itself,
-// so eight independent look-ups replace eight that wait for each other.
-var crcTable = func() (t [8][256]byte) {
-	for b := range 256 {
-		crc := byte(b)
-		for k := range t {
-			for range 8 {
-				if crc&0x80 != 0 {
-					crc = crc<<1 ^ 0x07
-				} else {
-					crc <<= 1
-				}
+// P has few terms, and squaring keeps it so: x⁸ ≡ x²+x+1, so x¹⁶ ≡ x⁴+x²+1,
+// x³² ≡ x⁸+x⁴+1 and x⁶⁴ ≡ x¹⁶+x⁸+1. To move a polynomial up by 64 bits is thus
+// to add two shifted copies of it: eight bytes cost a dozen instructions, where
+// the usual table costs eight look-ups, each waiting for the one before.
+
+// residue is what has been covered so far, reduced modulo P far enough to fit.
+type residue uint64
+
+// word continues r over eight bytes, the first in the highest bits.
+func (r residue) word(w uint64) residue {
+	// What the shifts push out at the top stands for x⁶⁴ and above.
+	over := r>>56 ^ r>>48
+	return r ^ r<<8 ^ r<<16 ^ over ^ over<<8 ^ over<<16 ^ residue(w)
+}
+
+// littleEndian continues r over the eight bytes of v, lowest first.
+func (r residue) littleEndian(v uint64) residue { return r.word(bits.ReverseBytes64(v)) }
+
+// part continues r over 1 to 7 bytes, the n lowest of w; the others are 0.
+func (r residue) part(w uint64, n int) residue {
+	// 40 bits are few enough for what is pushed out to fit when it comes back.
+	r = r&(1<<32-1) ^ r>>32 ^ r>>32<<4 ^ r>>32<<8
+	over := r >> (64 - 8*n)
+	return r<<(8*n) ^ over ^ over<<8 ^ over<<16 ^ residue(w)
+}
+
+// octet continues r over one byte.
+func (r residue) octet(b byte) residue { return r.part(uint64(b), 1) }
+
+// bytes continues r over p. It may read, and ignore, bytes behind p up to its
+// capacity.
+func (r residue) bytes(p []byte) residue {
+	n := len(p) % 8
+	if n > 0 {
+		var w uint64
+		if cap(p) >= 8 {
+			w = binary.BigEndian.Uint64(p[:8]) >> (64 - 8*n)
+		} else {
+			for _, b := range p {
+				w = w<<8 | uint64(b)
 			}
-			t[k][b] = crc
 		}
+		r = r.part(w, n)
+	}
+	for ; n < len(p); n += 8 {
+		r = r.word(binary.BigEndian.Uint64(p[n:]))
+	}
+	return r
+}
+
+// sum is the checksum of what r covers.
+func (r residue) sum() byte {
+	r = r&(1<<32-1) ^ r>>32 ^ r>>32<<4 ^ r>>32<<8 // 40 bits are left
+	r = r&(1<<16-1) ^ r>>16 ^ r>>16<<2 ^ r>>16<<4 // 28
+	r = r&(1<<16-1) ^ r>>16 ^ r>>16<<2 ^ r>>16<<4 // 16
+	return checksumByte(crcTable[r>>8], byte(r))
+}
+
+// checksumByte continues the checksum crc over b.
+func checksumByte(crc, b byte) byte { return crcTable[crc^b] }
+
+// crcTable holds the checksum of each single byte.
+var crcTable = func() (t [256]byte) {
+	for b := range t {
+		crc := byte(b)
+		for range 8 {
+			carry := crc >> 7
+			crc = crc<<1 ^ carry*0x07
+		}
+		t[b] = crc
 	}
 	return t
 }()
-
-// checksumByte continues crc over b.
-func checksumByte(crc, b byte) byte { return crcTable[0][crc^b] }
-
-// checksumWord continues crc over the eight bytes of w, lowest first.
-func checksumWord(crc byte, w uint64) byte {
-	t := &crcTable
-	return t[0][byte(w>>56)] ^ t[1][byte(w>>48)] ^ t[2][byte(w>>40)] ^ t[3][byte(w>>32)] ^
-		t[4][byte(w>>24)] ^ t[5][byte(w>>16)] ^ t[6][byte(w>>8)] ^ t[7][byte(w)^crc]
-}
-
-// checksum continues crc over p. It may read, and ignore, bytes behind p up to
-// its capacity.
-func checksum(crc byte, p []byte) byte {
-	for len(p) >= 8 {
-		crc = checksumWord(crc, binary.LittleEndian.Uint64(p))
-		p = p[8:]
-	}
-	if len(p) > 0 && cap(p) >= 8 {
-		// Zeros in front of all else change nothing.
-		w := binary.LittleEndian.Uint64(p[:8]) ^ uint64(crc)
-		return checksumWord(0, w<<(64-8*len(p)))
-	}
-	for _, b := range p {
-		crc = checksumByte(crc, b)
-	}
-	return crc
-}

@@ -92,6 +92,7 @@ func decodeHeader(b []byte) (int, *Error) {
 // an ErrChecksum.
 func (r *Row) decode(b []byte, i int) (int, *Error) {
 	r.reset()
+	b = b[:len(b):len(b)] // checksums may read behind what they cover
 	if i >= len(b) {
 		return i, truncated(i, "a row")
 	}
@@ -191,7 +192,7 @@ func decodeCell(b []byte, i int, c *Cell) (next int, sum byte, _ *Error) {
 		return i, 0, truncated(i, "a cell's name")
 	}
 	c.Name = b[i : i+n : i+n]
-	sum = checksum(0, b[i:i+n])
+	covered := residue(0).bytes(b[i : i+n])
 	i += n
 
 	if b[i] == tagValue {
@@ -203,10 +204,10 @@ func decodeCell(b []byte, i int, c *Cell) (next int, sum byte, _ *Error) {
 		if !holds(b, i, n) {
 			return i, 0, truncated(i, "a cell's value")
 		}
-		if err := c.Value.decode(b[i:i+n:i+n], i); err != nil {
+		var err *Error
+		if covered, err = c.Value.decode(b[i:i+n], i, covered); err != nil {
 			return i, 0, err
 		}
-		sum = checksum(sum, b[i:i+n])
 		i += n
 	} else {
 		c.Value = Value{typ: None}
@@ -232,17 +233,17 @@ func decodeCell(b []byte, i int, c *Cell) (next int, sum byte, _ *Error) {
 		}
 		ms := binary.LittleEndian.Uint64(b[i+1:])
 		c.Timestamp = int64(ms)
-		sum = checksumWord(sum, ms)
+		covered = covered.littleEndian(ms)
 		i += 1 + 8
 	}
 	if c.Op != Put {
-		sum = checksumByte(sum, byte(c.Op))
+		covered = covered.octet(byte(c.Op))
 	}
 
 	if b[i] != tagCellChecksum {
 		return i, 0, malformed(i, "tag %#x inside a cell", b[i])
 	}
-	return i + 2, sum, nil
+	return i + 2, covered.sum(), nil
 }
 
 // holds says whether n bytes are at b[i:], and behind them the two that no
@@ -252,43 +253,43 @@ func holds(b []byte, i, n int) bool {
 	return uint(n) <= uint(len(b)-i) && len(b)-i-n >= 2
 }
 
-// decode decodes b, a value from its type to its end, which stands at offset.
-func (v *Value) decode(b []byte, offset int) *Error {
+// decode decodes b, a value from its type to its end, which stands at offset,
+// into all of v, and continues covered over it.
+func (v *Value) decode(b []byte, offset int, covered residue) (residue, *Error) {
 	if len(b) == 0 {
-		return malformed(offset, "a value without a type")
+		return 0, malformed(offset, "a value without a type")
 	}
-	v.typ, v.bits, v.data = Type(b[0]), 0, nil
-	b = b[1:]
-	switch v.typ {
+	switch t := Type(b[0]); t {
 	case Integer, Double:
-		if len(b) != 8 {
-			return v.misfit(offset, b)
+		if len(b) != 1+8 {
+			return 0, misfit(offset, b)
 		}
-		v.bits = binary.LittleEndian.Uint64(b)
+		n := binary.LittleEndian.Uint64(b[1:])
+		v.data, v.bits, v.typ = nil, n, t
+		return covered.octet(byte(t)).littleEndian(n), nil
 	case String, Blob:
-		if len(b) < 4 || uint64(binary.LittleEndian.Uint32(b)) != uint64(len(b)-4) {
-			return v.misfit(offset, b)
+		if len(b) < 1+4 || int(binary.LittleEndian.Uint32(b[1:])) != len(b)-1-4 {
+			return 0, misfit(offset, b)
 		}
-		v.data = b[4:]
+		v.data, v.bits, v.typ = b[1+4:len(b):len(b)], 0, t
 	case Boolean:
-		if len(b) != 1 {
-			return v.misfit(offset, b)
+		if len(b) != 1+1 {
+			return 0, misfit(offset, b)
 		}
-		if b[0] != 0 {
-			v.bits = 1
-		}
+		*v = BooleanValue(b[1] != 0)
 	case InfMin, InfMax, AutoIncrement:
-		if len(b) != 0 {
-			return v.misfit(offset, b)
+		if len(b) != 1 {
+			return 0, misfit(offset, b)
 		}
+		*v = Value{typ: t}
 	default:
-		return malformed(offset, "unknown value type %#x", byte(v.typ))
+		return 0, malformed(offset, "unknown value type %#x", byte(t))
 	}
-	return nil
+	return covered.bytes(b), nil
 }
 
-func (v *Value) misfit(offset int, content []byte) *Error {
-	return malformed(offset, "%d bytes do not fit a value of type %#x", len(content), byte(v.typ))
+func misfit(offset int, value []byte) *Error {
+	return malformed(offset, "%d bytes do not fit a value of type %#x", len(value)-1, value[0])
 }
 
 // decodeExtension decodes the extension at b[i:], skips the entries that it

@@ -63,14 +63,14 @@ func appendCell(dst []byte, c *Cell, rowSum byte) ([]byte, byte) {
 	dst = append(dst, tagCell, tagName)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(c.Name)))
 	dst = append(dst, c.Name...)
-	sum := checksum(0, c.Name)
+	covered := residue(0).bytes(dst[len(dst)-len(c.Name):])
 
 	if c.Value.typ != None {
 		dst = append(dst, tagValue, 0, 0, 0, 0)
 		start := len(dst)
 		dst = appendValue(dst, c.Value)
 		binary.LittleEndian.PutUint32(dst[start-4:], uint32(len(dst)-start))
-		sum = checksum(sum, dst[start:])
+		covered = covered.bytes(dst[start:])
 	}
 	if c.Op != Put {
 		dst = append(dst, tagOp, byte(c.Op))
@@ -78,11 +78,12 @@ func appendCell(dst []byte, c *Cell, rowSum byte) ([]byte, byte) {
 	if c.HasTimestamp {
 		dst = append(dst, tagTimestamp)
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(c.Timestamp))
-		sum = checksum(sum, dst[len(dst)-8:])
+		covered = covered.littleEndian(uint64(c.Timestamp))
 	}
 	if c.Op != Put {
-		sum = checksumByte(sum, byte(c.Op))
+		covered = covered.octet(byte(c.Op))
 	}
+	sum := covered.sum()
 	return append(dst, tagCellChecksum, sum), checksumByte(rowSum, sum)
 }
 
