@@ -53,7 +53,7 @@ const (
 //
 // Every error is an [*AnswerError].
 func ParseAnswer(b []byte) (Answer, error) {
-	text := bytes.TrimSpace(b)
+	text := bytes.Trim(b, jsonSpace)
 	if len(text) == 0 {
 		return Answer{}, nil
 	}
@@ -115,9 +115,9 @@ func objectInString(text []byte) []byte {
 	if json.Unmarshal(text, &s) != nil {
 		return nil
 	}
-	inner := bytes.TrimSpace([]byte(s))
+	inner := bytes.Trim([]byte(s), jsonSpace)
 	if decoded, err := base64.StdEncoding.DecodeString(s); err == nil {
-		inner = bytes.TrimSpace(decoded)
+		inner = bytes.Trim(decoded, jsonSpace)
 	}
 	if len(inner) == 0 || inner[0] != '{' || !json.Valid(inner) {
 		return nil

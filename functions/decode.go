@@ -10,13 +10,16 @@ import (
 // version is what every event of this shape says of itself.
 const version = "Sync-v1"
 
+// jsonSpace is what JSON takes for white space, which is less than Unicode.
+const jsonSpace = " \t\r\n"
+
 // Decode reads an event from the payload of an invocation. The encoding is
 // told by the first byte; today it is JSON. The event does not alias payload.
 //
 // Every failure is a [*DecodeError]. Unknown fields are ignored, so that a
 // newer dispatcher may add some; a version other than Sync-v1 is refused.
 func Decode(payload []byte) (*Event, error) {
-	text := bytes.TrimLeft(payload, " \t\r\n")
+	text := bytes.TrimLeft(payload, jsonSpace)
 	switch {
 	case len(text) == 0:
 		return nil, &DecodeError{Err: errors.New("the payload is empty"), Hint: "invoke this function from a Culvert trigger"}

@@ -191,7 +191,7 @@ func appendDouble(b []byte, f float64) []byte {
 // exactly is a [*ValueError]: an integer beyond int64, a double beyond
 // float64, an object that is neither a blob nor a double.
 func (v *Value) UnmarshalJSON(b []byte) error {
-	b = bytes.TrimSpace(b)
+	b = bytes.Trim(b, jsonSpace)
 	if len(b) == 0 {
 		return &ValueError{Problem: "no value"}
 	}

@@ -2,6 +2,7 @@ package runtime_test
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -15,9 +16,9 @@ func TestHandlersDieWithADispatcherThatIsKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 
-	dispatcher := exec.Command(os.Args[0])
+	dispatcher := exec.CommandContext(t.Context(), os.Args[0])
 	dispatcher.Env = append(os.Environ(), "CULVERT_TEST_PARENT="+alone, "CULVERT_TEST_DIAL="+listener.Addr().String())
 	dispatcher.Stderr = os.Stderr
 	said, err := dispatcher.StdoutPipe()
@@ -36,7 +37,7 @@ func TestHandlersDieWithADispatcherThatIsKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 
 	if err := dispatcher.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -45,7 +46,7 @@ func TestHandlersDieWithADispatcherThatIsKilled(t *testing.T) {
 	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("the handler lives on: %v", err)
 	}
 }

@@ -69,7 +69,8 @@ func (r *Runtime) launch(slot int) (*process, *StartError) {
 		events: make(chan *invocation, 1), // room for the one of current
 		exited: make(chan struct{}),
 	}
-	p.cmd = exec.Command(r.cfg.Command[0], r.cfg.Command[1:]...)
+	// No context: what ends a process is kill, with all its group.
+	p.cmd = exec.CommandContext(context.Background(), r.cfg.Command[0], r.cfg.Command[1:]...)
 	p.cmd.Dir = r.cfg.Dir
 	p.cmd.Env = r.environment(slot, listener.Addr().String())
 	// One pipe for both keeps the order in which they were written. It is a

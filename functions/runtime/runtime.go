@@ -120,6 +120,9 @@ type result struct {
 //
 // event is not read from after Invoke has returned.
 func (r *Runtime) Invoke(ctx context.Context, event []byte) ([]byte, error) {
+	if ctx.Err() != nil { // a process must not be killed for an event that nobody waits for
+		return nil, r.busy(ctx)
+	}
 	inv, err := r.enqueue(ctx, event)
 	if err != nil {
 		return nil, err
@@ -133,7 +136,7 @@ func (r *Runtime) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 		return nil, err
 	case <-ctx.Done():
 		if r.withdraw(inv) {
-			return nil, &BusyError{Name: r.cfg.Name, Processes: r.cfg.Processes, Err: ctx.Err()}
+			return nil, r.busy(ctx)
 		}
 	}
 	select { // it left the line at the same moment
@@ -142,6 +145,10 @@ func (r *Runtime) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 	case err := <-inv.refused:
 		return nil, err
 	}
+}
+
+func (r *Runtime) busy(ctx context.Context) error {
+	return &BusyError{Name: r.cfg.Name, Processes: r.cfg.Processes, Err: ctx.Err()}
 }
 
 // enqueue makes the invocation and puts it in the line.

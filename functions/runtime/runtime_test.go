@@ -159,6 +159,20 @@ func TestACallerWhoGivesUpEndsTheWork(t *testing.T) {
 	}
 }
 
+func TestACallWhoseTimeIsOverCostsNoProcess(t *testing.T) {
+	r, _ := start(t, runtime.Config{})
+	before := pid(t, r)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := r.Invoke(ctx, event("nothing", ""))
+	if e, ok := errors.AsType[*runtime.BusyError](err); !ok || !errors.Is(e, context.Canceled) {
+		t.Error(err)
+	}
+	if after := pid(t, r); after != before {
+		t.Errorf("process %s became %s", before, after)
+	}
+}
+
 func TestAnAnswerToAnotherRequestIsRefused(t *testing.T) {
 	r, _ := start(t, runtime.Config{})
 	answers(t, r, event("wrong id", ""), "409")

@@ -100,7 +100,7 @@ func TestWhileNoProcessStartsEveryInvocationFailsAtOnceUntilOneDoes(t *testing.T
 	if err := os.WriteFile(filepath.Join(dir, "broken"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	fails[*runtime.ExitError](t, r, event("exit", ""))
+	_ = fails[*runtime.ExitError](t, r, event("exit", ""))
 	if e := fails[*runtime.StartError](t, r, event("nothing", "")); e.Code != 5 {
 		t.Errorf("%+v", e)
 	}
@@ -162,7 +162,7 @@ func TestOutputComesLineByLineWithTheProcessBeforeIt(t *testing.T) {
 func TestTheSDKsMarksAreLeftOutOfTheOutputButItsComplaintsStay(t *testing.T) {
 	r, out := start(t, runtime.Config{})
 	answers(t, r, event("nothing", ""), "null")
-	fails[*runtime.FunctionError](t, r, event("fail", "no such order"))
+	_ = fails[*runtime.FunctionError](t, r, event("fail", "no such order"))
 	answers(t, r, event("print", "the end\n"), "null")
 	out.waitFor(t, "the end", 1)
 	if got := out.String(); strings.Contains(got, "Invoke Start") || !strings.Contains(got, "no such order") {
