@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/culvertio/culvert/tunnel/emulator"
+)
+
+type emulatorCommand struct {
+	Listen     string     `help:"Address to listen on; port 0 picks a free one (${default})." default:"127.0.0.1:8087" placeholder:"ADDR"`
+	Instance   string     `help:"Name of the instance (${default})." default:"local" placeholder:"NAME"`
+	AccessKey  string     `help:"The only access key accepted. Left out: every one is." placeholder:"ID:SECRET"`
+	Partitions int        `help:"Partitions of a new table, each a channel of its tunnels (${default})." default:"1" placeholder:"N"`
+	LogLevel   slog.Level `help:"Log at debug, info, warn or error (${default})." default:"info" placeholder:"LEVEL"`
+}
+
+// Help is the end of the command's help text.
+func (emulatorCommand) Help() string {
+	return `Everything is kept in memory and ends with the process. The tables' and the tunnels' APIs are served on one endpoint; the official SDKs work with it as with an instance of Tablestore.
+
+Exit codes: 0 stopped by an interrupt, 2 wrong command line, 3 the address cannot be listened on.`
+}
+
+// Run serves until an interrupt.
+func (c *emulatorCommand) Run(ctx context.Context, s *surroundings) error {
+	config := emulator.Config{
+		Instance:   c.Instance,
+		Partitions: c.Partitions,
+		Logger:     newLogger(s.stderr, c.LogLevel, "auto"),
+	}
+	if c.AccessKey != "" {
+		id, secret, ok := strings.Cut(c.AccessKey, ":")
+		if !ok || id == "" || secret == "" {
+			return usage("--access-key: want ID:SECRET, an access key's id and its secret with a colon between them")
+		}
+		config.AccessKeyID, config.AccessKeySecret = id, secret
+	}
+	server, err := startEmulator(ctx, c.Listen, config)
+	if err != nil {
+		return err
+	}
+	defer server.stop()
+	if config.AccessKeyID == "" {
+		config.AccessKeyID, config.AccessKeySecret = "(any)", "(any)"
+	}
+	printEndpoint(s.stdout, server.endpoint, config)
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-server.failed:
+		return err
+	}
+}
+
+// printEndpoint says what a program needs to use the emulator.
+func printEndpoint(w io.Writer, endpoint string, c emulator.Config) {
+	fmt.Fprintf(w, "endpoint           %s\n", endpoint)
+	fmt.Fprintf(w, "instance           %s\n", c.Instance)
+	fmt.Fprintf(w, "access key id      %s\n", c.AccessKeyID)
+	fmt.Fprintf(w, "access key secret  %s\n", c.AccessKeySecret)
+}
+
+// emulatorServer is an emulator behind a listener.
+type emulatorServer struct {
+	*emulator.Emulator
+	endpoint string
+	failed   chan error // the server ended by itself
+	server   *http.Server
+	serving  sync.WaitGroup
+}
+
+// startEmulator listens and serves until stop is called.
+func startEmulator(ctx context.Context, address string, config emulator.Config) (*emulatorServer, error) {
+	em, err := emulator.New(config)
+	if err != nil {
+		return nil, usage("%w", err)
+	}
+	listener, err := listen(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	s := &emulatorServer{
+		Emulator: em,
+		endpoint: "http://" + reachable(listener.Addr()),
+		failed:   make(chan error, 1),
+		server: &http.Server{
+			Handler:           em,
+			ReadHeaderTimeout: 10 * time.Second,
+			ErrorLog:          slog.NewLogLogger(config.Logger.Handler(), slog.LevelDebug),
+		},
+	}
+	s.serving.Go(func() {
+		if err := s.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- fmt.Errorf("the emulator stopped serving: %w", err)
+		}
+	})
+	return s, nil
+}
+
+// stop answers the calls under way, for at most two seconds, and ends.
+func (s *emulatorServer) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if s.server.Shutdown(ctx) != nil {
+		_ = s.server.Close() // whoever is still connected has had their time
+	}
+	s.serving.Wait()
+	_ = s.Close() // never fails
+}
+
+// listen listens on a TCP address. Its error says what to do.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	switch {
+	case err == nil:
+		return listener, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, unavailable("cannot listen on %s: another program has this address; stop it, or choose another with --listen (127.0.0.1:0 picks a free port)", address)
+	case errors.Is(err, syscall.EACCES):
+		return nil, unavailable("cannot listen on %s: this user may not use the port; choose one above 1023 with --listen", address)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, unavailable("cannot listen on %s: it is not an address of this machine; choose one that is with --listen", address)
+	}
+	var malformed *net.AddrError
+	if errors.As(err, &malformed) {
+		return nil, usage("--listen: %q is not an address: want HOST:PORT, such as 127.0.0.1:8087", address)
+	}
+	return nil, unavailable("cannot listen on %s: %w", address, err)
+}
+
+// reachable is an address under which this machine reaches a listener.
+func reachable(a net.Addr) string {
+	tcp, ok := a.(*net.TCPAddr)
+	if ok && tcp.IP.IsUnspecified() {
+		return fmt.Sprintf("127.0.0.1:%d", tcp.Port)
+	}
+	return a.String()
+}

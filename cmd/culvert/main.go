@@ -1,0 +1,84 @@
+// Command culvert takes the changes that a Tablestore tunnel exports and
+// invokes functions with them.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+)
+
+const description = `Culvert takes the changes that a Tablestore tunnel exports and invokes functions with them.
+
+Exit codes:
+
+    0    done, or drained after an interrupt
+    1    something was lost, out of order or corrupt, or work failed midway
+    2    the command line or the configuration is wrong
+    3    something needed cannot be reached or started, or refuses: an address
+         in use, a tunnel service that refuses, a handler that does not build
+    130  interrupted a second time, and left at once
+
+The first interrupt (Ctrl-C, SIGTERM) drains: nothing new is read, what has begun is finished and committed. The second leaves at once.
+`
+
+// cli is the command line.
+type cli struct {
+	Local    localCommand    `cmd:"" help:"Run everything on this machine: emulator, ledger, handler and dispatcher, on sample orders."`
+	Emulator emulatorCommand `cmd:"" help:"Run the Tablestore emulator alone."`
+	Run      runCommand      `cmd:"" help:"Dispatch a tunnel's changes as a configuration says."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
+}
+
+// surroundings are what a command is given of the process it runs in, beside
+// a context that ends with the first interrupt.
+type surroundings struct {
+	stdout io.Writer
+	stderr io.Writer
+}
+
+func main() {
+	ctx, release := interruptible(os.Stderr)
+	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	release()
+	os.Exit(code)
+}
+
+// execute runs one command line and returns the exit code.
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	helped := false
+	parser, err := kong.New(&cli{},
+		kong.Name("culvert"),
+		kong.Description(description),
+		kong.Writers(stdout, stderr),
+		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 80}),
+		kong.Exit(func(int) { helped = true }),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "culvert:", err)
+		return exitUsage
+	}
+	line, err := parser.Parse(args)
+	if helped {
+		return exitDone
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "culvert: %v\nTry 'culvert --help', or --help after a command.\n", err)
+		return exitUsage
+	}
+	line.BindTo(ctx, (*context.Context)(nil))
+	err = line.Run(&surroundings{stdout: stdout, stderr: stderr})
+	if err == nil {
+		return exitDone
+	}
+	fmt.Fprintln(stderr, "culvert:", err)
+	var e *exitError
+	if errors.As(err, &e) {
+		return e.code
+	}
+	return exitFailed
+}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/alicebob/miniredis/v2"
+)
+
+func TestHelpDocumentsTheExitCodes(t *testing.T) {
+	t.Parallel()
+	start(t, nil, "--help").exits(exitDone, "Exit codes:", "130", "local", "emulator", "run", "version")
+	for _, command := range []string{"local", "emulator", "run"} {
+		start(t, nil, command, "--help").exits(exitDone, "Usage: culvert "+command, "Exit codes:")
+	}
+	start(t, nil, "version", "--help").exits(exitDone, "Usage: culvert version")
+	start(t, nil, "version").exits(exitDone, "culvert ", "go1.")
+}
+
+func TestAWrongCommandLineSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		args string
+		want string
+	}{
+		{"", `expected one of "local"`},
+		{"locl", "unexpected argument locl"},
+		{"run --confg x", "unknown flag --confg"},
+		{"run --config /nowhere/culvert.yaml", "/nowhere/culvert.yaml: no such file or directory; name the file with --config"},
+		{"emulator --partitions 0x", "--partitions"},
+		{"emulator --partitions 5000", "must be 1 to 1024"},
+		{"emulator --access-key id", "want ID:SECRET"},
+		{"emulator --listen 8087", "want HOST:PORT"},
+		{"emulator --log-level loud", "--log-level"},
+		{"local --orders 0", "--orders"},
+		{"local --handler", "--handler"},
+	} {
+		start(t, nil, strings.Fields(c.args)...).exits(exitUsage, "culvert: ", c.want)
+	}
+}
+
+func TestAnAddressInUseIsNamed(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // an address of this machine
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close() //nolint:errcheck // the test is over
+	address := listener.Addr().String()
+	for _, command := range []string{"emulator", "local"} {
+		start(t, nil, command, "--listen", address).exits(exitUnavailable, "cannot listen on "+address, "another program has this address", "--listen")
+	}
+}
+
+func TestTheEmulatorServesUntilAnInterrupt(t *testing.T) {
+	t.Parallel()
+	p := start(t, nil, "emulator", "--listen", "127.0.0.1:0", "--access-key", "ada:lovelace", "--instance", "mine")
+	p.awaits("endpoint           http://127.0.0.1:", "instance           mine\n", "access key id      ada\n", "access key secret  lovelace\n")
+	_, endpoint, _ := strings.Cut(p.text(), "endpoint           ")
+	endpoint, _, _ = strings.Cut(endpoint, "\n")
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, endpoint+"/ListTable", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close() //nolint:errcheck // not read
+	if answer.StatusCode/100 == 2 {
+		t.Error("an unsigned request was answered")
+	}
+	p.signal(syscall.SIGINT)
+	p.exits(exitDone, "interrupt again to leave at once")
+}
+
+func TestAMalformedConfigurationSaysWhere(t *testing.T) {
+	t.Parallel()
+	service := startService(t, 1)
+	for _, c := range []struct{ old, new, want string }{
+		{"table: orders", "tabel: orders", `:4:3: tunnel: there is no setting "tabel"`},
+		{"parallel: 4", "parallel: many", ":14:15: triggers[0].parallel"},
+		{"parallel: 4", "filter: record.type != 'DeleteRow'", ":14:5: triggers[0].filter"}, // not yet
+		{"  instance: local", "\tinstance: local", ":3:1: "},
+	} {
+		config := service.configuration(t, "http://127.0.0.1:1/", c.old, c.new)
+		start(t, nil, "run", "--config", config).exits(exitUsage, "the configuration is wrong", config+c.want)
+	}
+}
+
+func TestATunnelThatRefusesIsNamedWithAWayOut(t *testing.T) {
+	t.Parallel()
+	service := startService(t, 1)
+	for _, c := range []struct {
+		old, new string
+		want     []string
+	}{
+		{"access_key_secret: secret", "access_key_secret: another", []string{"ListTunnel", "HTTP 403", "access key"}},
+		{"access_key_id: id", "access_key_id: another", []string{"HTTP 403", "another"}},
+		{"instance: local", "instance: locale", []string{`"locale"`}},
+		{"table: orders", "table: order", []string{"order", "table"}},
+		{"name: orders_feed", "name: orders_fed", []string{"orders_fed", "tunnel.create"}},
+	} {
+		config := service.configuration(t, "http://127.0.0.1:1/", c.old, c.new)
+		p := start(t, nil, "run", "--config", config)
+		p.exits(exitUnavailable, c.want...)
+		if strings.Contains(p.text(), "access_key_secret") || strings.Contains(p.text(), "secret another") {
+			t.Error("it shows the configuration's secret")
+		}
+	}
+}
+
+func TestAHandlerThatDoesNotBuildOrStartIsShown(t *testing.T) {
+	t.Parallel()
+	start(t, nil, "local", "--once", "--handler", "testdata/broken").
+		exits(exitUnavailable, "testdata/broken", "main.go:4:15: undefined: undefinedName")
+	start(t, nil, "local", "--once", "--handler", "testdata/exits").
+		exits(exitUnavailable, "no database at db.example:5432", "7")
+	start(t, nil, "local", "--once", "--handler", "testdata/nowhere").
+		exits(exitUnavailable, "testdata/nowhere", "no such file or directory")
+}
+
+func TestWithoutItsSourceLocalAsksForAHandler(t *testing.T) {
+	t.Parallel()
+	startIn(t, t.TempDir(), nil, "local", "--once").exits(exitUsage, "--handler DIR")
+}
+
+func TestAHandlerThatHangsIsShownAndTriedAgain(t *testing.T) {
+	t.Parallel()
+	service := startService(t, 1)
+	load := &load{t: t, service: service, samples: newSamples(1)}
+	load.write(true)
+	service.makeTunnel(t)
+	config := service.configuration(t, "process:testdata/hangs", "timeout: 2s\n    batch", "timeout: 300ms\n    batch", "first: 10ms", "first: 100ms")
+	p := start(t, nil, "run", "--config", config)
+	p.awaits("waiting for a lock", "deadline", `attempt":2`)
+	p.signal(syscall.SIGTERM)
+	p.exits(exitDone)
+	if remaining, err := service.Remaining(sampleTable, sampleFeed); err != nil || remaining != 1 {
+		t.Errorf("%d records remain (%v): the one that never succeeded must", remaining, err)
+	}
+}
+
+func TestARedisThatIsDownIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	service := startService(t, 1)
+	load := &load{t: t, service: service, samples: newSamples(1)}
+	load.write(true)
+	service.makeTunnel(t)
+	address := freeAddress(t)
+	config := service.configuration(t, "process:"+recorder, "tunnel:", "ledger: {redis: redis://:hidden@"+address+"}\ntunnel:")
+	journals := t.TempDir()
+	run := func() *process {
+		p := start(t, []string{"CULVERT_JOURNAL=" + journals}, "run", "--config", config)
+		p.awaits(address, "nothing begins until the ledger is there")
+		return p
+	}
+
+	p := run()
+	p.signal(syscall.SIGINT)
+	p.exits(exitDone)
+	if strings.Contains(p.text(), "hidden") {
+		t.Error("it shows the password")
+	}
+	if files, err := os.ReadDir(journals); err != nil || len(files) > 0 {
+		t.Errorf("something began: %v %v", files, err)
+	}
+
+	p = run()
+	redis := miniredis.NewMiniRedis()
+	redis.RequireAuth("hidden")
+	if err := redis.StartAddr(address); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(redis.Close)
+	waitUntil(t, func() bool {
+		remaining, err := service.Remaining(sampleTable, sampleFeed)
+		return err == nil && remaining == 0
+	})
+	p.signal(syscall.SIGINT)
+	p.exits(exitDone)
+}
+
+func TestASecondInterruptLeavesAtOnce(t *testing.T) {
+	t.Parallel()
+	service := startService(t, 1)
+	load := &load{t: t, service: service, samples: newSamples(1)}
+	load.write(true)
+	service.makeTunnel(t)
+	config := service.configuration(t, "process:testdata/hangs", "timeout: 2s\n    batch", "timeout: 60s\n    batch")
+	p := start(t, nil, "run", "--config", config)
+	p.awaits("waiting for a lock")
+	p.signal(syscall.SIGINT)
+	p.awaits("interrupt again to leave at once")
+	p.signal(syscall.SIGINT)
+	p.exits(exitInterrupted)
+}
+
+func TestLocalOnceDeliversAllThatItWrote(t *testing.T) {
+	t.Parallel()
+	summary := []string{
+		"endpoint           http://127.0.0.1:", "tablestore.NewClient(",
+		"summary, from what the handler recorded", "written", "delivered", "invocations", "retries", "repeats", "seconds",
+		"nothing lost, each key in order",
+	}
+	start(t, nil, "local", "--once").exits(exitDone, summary...)
+	start(t, nil, "local", "--once", "--handler", recorder, "--orders", "40", "--seed", "7").exits(exitDone, summary...)
+}
+
+func TestLocalRunsUntilAnInterruptAndThenJudges(t *testing.T) {
+	t.Parallel()
+	p := start(t, nil, "local", "--handler", recorder, "--orders", "30")
+	p.awaits("from here on a change a second")
+	p.signal(syscall.SIGINT)
+	p.exits(exitDone, "nothing lost, each key in order")
+}
+
+func TestLocalJudgesWhatTheHandlerRecorded(t *testing.T) {
+	t.Parallel()
+	start(t, nil, "local", "--once", "--handler", "testdata/forgets", "--orders", "30").
+		exits(exitFailed, `  lost: order_id="sample-00001"`, "out of order 0")
+}

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"github.com/culvertio/culvert/dispatcher"
+	"github.com/culvertio/culvert/dispatcher/invoke"
+	"github.com/culvertio/culvert/tunnel"
+)
+
+// newClient makes the client of the tunnel that is consumed.
+func newClient(c dispatcher.Config, logger *slog.Logger) (*tunnel.Client, error) {
+	client, err := tunnel.NewClient(tunnel.ClientConfig{
+		Endpoint:    c.Tunnel.Endpoint,
+		Instance:    c.Tunnel.Instance,
+		Credentials: c.Tunnel.Credentials,
+		Logger:      logger,
+	})
+	if err != nil {
+		return nil, usage("%w", err)
+	}
+	return client, nil
+}
+
+// openTarget makes the target of a trigger. Handlers that have to be built or
+// started are, before it returns; env is added to their environment, and what
+// they print goes to output.
+func openTarget(ctx context.Context, t dispatcher.Trigger, output io.Writer, env []string, logger *slog.Logger) (invoke.Target, error) {
+	target, err := invoke.Open(ctx, t.Function, invoke.Options{
+		Name: t.Name, Timeout: t.Timeout, AtOnce: t.Limit.AtOnce, Output: output, Env: env, Logger: logger,
+	})
+	if err != nil {
+		return nil, unavailable("trigger %s: %w", t.Name, err)
+	}
+	return target, nil
+}

@@ -1,0 +1,34 @@
+package emulator
+
+// Remaining is how many records of a tunnel its committed checkpoints do not
+// cover yet: rows of base data and changes in the logs. It is zero when a
+// consumer has dealt with all that was written. Errors are of type *[Error].
+func (e *Emulator) Remaining(table, name string) (int64, error) {
+	e.mu.RLock()
+	n, err := e.tunnelByName(table, name, "")
+	e.mu.RUnlock()
+	if err != nil {
+		return 0, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var remaining int64
+	for _, ch := range n.channels {
+		at, _, err := n.position(ch, ch.checkpoint)
+		if err != nil {
+			return 0, err
+		}
+		remaining += int64(n.length(ch) - at)
+	}
+	return remaining, nil
+}
+
+// length is how many rows or log entries a channel has so far.
+func (n *tunnel) length(ch *channel) int {
+	if ch.base {
+		return len(ch.rows)
+	}
+	n.table.mu.RLock()
+	defer n.table.mu.RUnlock()
+	return len(ch.partition.log.entries)
+}
