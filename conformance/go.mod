@@ -6,6 +6,7 @@ replace github.com/culvertio/culvert => ../
 
 require (
 	github.com/aliyun/aliyun-tablestore-go-sdk v1.7.17
+	github.com/aliyun/fc-runtime-go-sdk v0.3.1
 	github.com/culvertio/culvert v0.0.0-00010101000000-000000000000
 	github.com/google/go-cmp v0.7.0
 	go.uber.org/zap v1.19.0
