@@ -17,6 +17,9 @@ func (e *Emulator) createTable(q *tablepb.CreateTableRequest) (*tablepb.CreateTa
 	if capacity.Read == nil || capacity.Write == nil {
 		return nil, failf(codeParameterInvalid, "Both read and write capacity unit are required to create table.")
 	}
+	if options == nil {
+		options = &tablepb.TableOptions{}
+	}
 	stream := q.GetStreamSpec()
 	for _, refused := range []struct {
 		is   bool
