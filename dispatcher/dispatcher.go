@@ -74,8 +74,8 @@ func (sharedSource) Uint64() uint64 { return mathrand.Uint64() }
 // Run finds the tunnel, or makes it if it may, and dispatches its changes. It
 // blocks. When ctx ends it drains: nothing new is read, what has begun is
 // finished and committed, for at most Config.Drain; then it returns nil. It
-// returns an error when the tunnel cannot be found or made, or the service
-// refuses this client for good.
+// returns an error when the tunnel cannot be found or made, has expired, or
+// the service refuses this client for good.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	id, err := d.findTunnel(ctx)
 	if err != nil {
@@ -85,6 +85,8 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		return err
 	}
 	log := d.log.With("tunnel", d.config.Tunnel.Name)
+	ctx, abort := context.WithCancelCause(ctx)
+	defer abort(nil)
 	worker, err := tunnel.NewWorker(d.parts.Client, tunnel.WorkerConfig{
 		TunnelID:          id,
 		HeartbeatInterval: d.config.Heartbeat.Interval,
@@ -92,21 +94,34 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		HeartbeatGap:      d.config.Heartbeat.Gap,
 		DrainLimit:        d.config.Drain,
 		Logger:            log,
-	}, consumer{d})
+	}, consumer{d, abort})
 	if err != nil {
 		return err
 	}
 	log.Info("dispatching", "tunnel_id", id, "table", d.config.Tunnel.Table, "trigger", d.trigger.Name, "function", d.trigger.Function)
-	return worker.Run(ctx)
+	if err := worker.Run(ctx); err != nil {
+		return err
+	}
+	if err := context.Cause(ctx); errors.Is(err, tunnel.CodeTunnelExpired) {
+		return err
+	}
+	return nil
 }
 
-// consumer keeps Consume out of the dispatcher's own methods.
-type consumer struct{ d *Dispatcher }
+// consumer takes the worker's channels.
+type consumer struct {
+	d     *Dispatcher
+	abort context.CancelCauseFunc // stops the dispatcher for good
+}
 
 func (c consumer) Consume(ctx context.Context, ch *tunnel.Channel) (tunnel.End, error) {
 	c.d.counts.channels.Add(1)
 	defer c.d.counts.channels.Add(-1)
-	return c.d.consume(ctx, ch)
+	end, err := c.d.consume(ctx, ch)
+	if errors.Is(err, tunnel.CodeTunnelExpired) {
+		c.abort(err)
+	}
+	return end, err
 }
 
 // share is how many bytes a channel may hold: its part of the read-ahead.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -12,11 +13,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"github.com/culvertio/culvert/dispatcher/invoke"
 	"github.com/culvertio/culvert/functions"
+	"github.com/culvertio/culvert/tunnel"
 	"github.com/culvertio/culvert/tunnel/emulator"
+	"github.com/culvertio/culvert/tunnel/tunnelpb"
 )
 
 var failed = invoke.Result{Class: invoke.FunctionFailed, Err: errors.New("the function says no")}
@@ -514,4 +518,25 @@ func firsts(revisions []int64) []int64 {
 	}
 	slices.Reverse(kept)
 	return kept
+}
+
+func TestAnExpiredTunnelEndsTheDispatcher(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, emulator.Config{})
+		w.status = func(path string) (int, []byte) {
+			if path != "/tunnel/readrecords" {
+				return 0, nil
+			}
+			body, err := proto.Marshal(&tunnelpb.Error{Code: proto.String("OTSTunnelExpired"), Message: proto.String("too late")})
+			if err != nil {
+				t.Error(err)
+			}
+			return http.StatusBadRequest, body
+		}
+		w.put("a", 1)
+		d := w.start()
+		if err := <-d.done; !errors.Is(err, tunnel.CodeTunnelExpired) {
+			t.Errorf("Run: %v", err)
+		}
+	})
 }

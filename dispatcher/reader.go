@@ -110,7 +110,7 @@ func (r *reader) read(ctx context.Context, token string) (pageRead, error) {
 				return read, nil
 			}
 		}
-		if errors.Is(err, tunnel.ErrTakenOver) || ctx.Err() != nil {
+		if errors.Is(err, tunnel.ErrTakenOver) || errors.Is(err, tunnel.CodeTunnelExpired) || ctx.Err() != nil {
 			return pageRead{}, err
 		}
 		delay := readPolicy.Delay(failures, r.rnd)

@@ -34,6 +34,8 @@ type world struct {
 	function *function
 	// answer lets a test spoil what the service answers; nil: nothing.
 	answer func(path string, body []byte) []byte
+	// status lets a test answer in the service's place; 0: it does not.
+	status func(path string) (code int, body []byte)
 	config dispatcher.Config
 }
 
@@ -75,6 +77,13 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	recorder := httptest.NewRecorder()
+	if w.status != nil {
+		if code, body := w.status(r.URL.Path); code != 0 {
+			recorder.Code = code
+			recorder.Body.Write(body)
+			return recorder.Result(), nil
+		}
+	}
 	w.emulator.ServeHTTP(recorder, r)
 	if w.answer != nil {
 		body := w.answer(r.URL.Path, recorder.Body.Bytes())
