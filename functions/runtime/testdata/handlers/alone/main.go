@@ -103,10 +103,13 @@ func handle(ctx context.Context, payload []byte) (any, error) {
 	case "hang":
 		fmt.Println("hanging")
 		block()
-	case "wait":
-		fmt.Println("waiting")
-		<-ctx.Done()
-		return nil, ctx.Err()
+	case "hold": // until the one who listens hangs up
+		conn, err := net.Dial("tcp", o.Text)
+		if err != nil {
+			return nil, err
+		}
+		_, _ = io.Copy(io.Discard, conn)
+		return "held", conn.Close()
 	case "grandchild": // holds the output open, and would outlive its parent
 		cmd := exec.Command("sleep", "1000")
 		cmd.Stdout = os.Stdout
