@@ -17,6 +17,8 @@ func TestKeyValuesAreOrderedAsTheServiceOrdersThem(t *testing.T) {
 		IntegerValue(0),
 		IntegerValue(256), // its first byte is lower than that of 1
 		IntegerValue(math.MaxInt64),
+		DoubleValue(-1), // no key has one; different types are ordered by type
+		DoubleValue(0.5),
 		StringValue(""),
 		StringValue("B"),
 		StringValue("a"),

@@ -35,7 +35,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Kind }
 
 // fatal says whether e, which may be nil, ended the decoding.
-func (e *Error) fatal() bool { return e != nil && e.Kind != ErrChecksum }
+func (e *Error) fatal() bool { return e != nil && !errors.Is(e.Kind, ErrChecksum) }
 
 func malformed(offset int, format string, args ...any) *Error {
 	return &Error{Kind: ErrMalformed, Offset: offset, Detail: fmt.Sprintf(format, args...)}
@@ -47,5 +47,5 @@ func truncated(offset int, in string) *Error {
 
 func mismatch(offset int, of string, stored, computed byte) *Error {
 	return &Error{Kind: ErrChecksum, Offset: offset,
-		Detail: fmt.Sprintf("the %s's checksum is %#02x, its content's %#02x", of, stored, computed)}
+		Detail: fmt.Sprintf("the %s's checksum is %#x, its content's %#x", of, stored, computed)}
 }

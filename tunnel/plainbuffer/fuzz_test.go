@@ -53,6 +53,22 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+func TestEveryChangeOfEveryCoveredByteIsAnError(t *testing.T) {
+	for _, s := range shapes {
+		b := unhex(t, s.bytes)
+		var r Row
+		for _, at := range covered(&s.row) {
+			for mask := 1; mask < 256; mask++ {
+				b[at] ^= byte(mask)
+				if err := r.Decode(b); !errors.Is(err, ErrChecksum) && !errors.Is(err, ErrMalformed) {
+					t.Fatalf("%s: byte %d changed by %#x: %v", s.name, at, mask, err)
+				}
+				b[at] ^= byte(mask)
+			}
+		}
+	}
+}
+
 // A changed byte in a cell's name, value, timestamp or type is an error.
 func FuzzFlip(f *testing.F) {
 	addShapes(f, func(b []byte) { f.Add(b, uint16(7), byte(0x01)) })

@@ -102,6 +102,7 @@ type Row struct {
 
 	// KeyBytes is the encoded primary key: the bytes of the key's cells, first
 	// cell tag to last checksum. Decoding sets it, aliasing the input;
-	// encoding ignores it. Equal keys have equal bytes.
+	// encoding ignores it. Equal keys have equal bytes, as long as no checksum
+	// of theirs differs from its content.
 	KeyBytes []byte
 }
