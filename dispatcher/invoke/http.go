@@ -193,6 +193,9 @@ func (t *httpTarget) unanswered(ctx context.Context, in Invocation, sent bool, e
 	switch {
 	case !sent:
 		e.Hint = "is the function's server running, and its URL right?"
+		if ctx.Err() != nil {
+			e.Hint = "there was no connection to the function's server in time"
+		}
 		return t.failed(in, Unreachable, e)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		e.Hint = "the function took longer than the trigger's timeout"

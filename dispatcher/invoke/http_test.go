@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -184,6 +185,23 @@ func TestAServerThatDoesNotAcceptIsUnreachableNotTimedOut(t *testing.T) {
 		defer closing(t, target)
 		checkClass(t, target.Invoke(within(t, time.Second), invocation), Unreachable)
 	})
+}
+
+func TestACertificateThatNobodyKnowsIsUnreachable(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
+	server.StartTLS()
+	defer server.Close()
+	target, err := NewHTTP(HTTPConfig{URL: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closing(t, target)
+	r := target.Invoke(within(t, time.Minute), invocation)
+	checkClass(t, r, Unreachable)
+	if !strings.Contains(r.Err.Error(), "certificate") {
+		t.Errorf("no word of the certificate: %v", r.Err)
+	}
 }
 
 func TestAConnectionThatBreaksMayHaveRunAndIsNotRepeated(t *testing.T) {

@@ -1,6 +1,7 @@
 package invoke
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -119,29 +121,31 @@ func closing(t *testing.T, target Target) {
 	}
 }
 
+// inRole makes a target of this test binary.
+func inRole(t *testing.T, role string, output io.Writer) (Target, error) {
+	return NewProcess(t.Context(), ProcessConfig{
+		Path: os.Args[0], Env: []string{roleVariable + "=" + role},
+		Output: output, Logger: slog.New(slog.DiscardHandler),
+	})
+}
+
 func TestABusyProcessThrottlesAndOneCalledOffMayHaveRun(t *testing.T) {
-	target, err := NewProcess(t.Context(), ProcessConfig{Path: filepath.Join("testdata", "handler"), Output: io.Discard, Logger: slog.New(slog.DiscardHandler)})
+	printed, output := io.Pipe()
+	defer func() { _ = printed.Close() }()
+	target, err := inRole(t, "hang", output)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer closing(t, target)
-	hanging, callOff := context.WithCancel(within(t, time.Minute))
-	in := invocation
-	in.Payload = []byte(`{"do":"hang"}`)
-	done := make(chan Result)
-	go func() { done <- target.Invoke(hanging, in) }()
-
-	// Either this one finds the only process taken, or it comes first and is
-	// answered; in the end it finds it taken.
-	for {
-		r := target.Invoke(within(t, 100*time.Millisecond), invocation)
-		if r.Class == Throttled {
-			break
-		}
-		checkClass(t, r, Done)
+	ctx, callOff := context.WithCancel(within(t, time.Minute))
+	result := make(chan Result)
+	go func() { result <- target.Invoke(ctx, invocation) }()
+	if line, err := bufio.NewReader(printed).ReadString('\n'); err != nil || !strings.Contains(line, "hanging") {
+		t.Fatalf("printed %q, %v", line, err)
 	}
+	checkClass(t, target.Invoke(within(t, 50*time.Millisecond), invocation), Throttled)
 	callOff()
-	checkClass(t, <-done, MayHaveRun)
+	checkClass(t, <-result, MayHaveRun)
 }
 
 func TestAHandlerThatCannotServeIsAnErrorAtOnce(t *testing.T) {
@@ -151,12 +155,11 @@ func TestAHandlerThatCannotServeIsAnErrorAtOnce(t *testing.T) {
 	}{
 		{"testdata/nowhere", "name a directory of Go source or an executable"},
 		{"testdata", "no Go files"},
-		{"testdata/exits", "no configuration"},
 		{"testdata/handler/main.go", "permission denied"},
 	} {
 		target, err := Open(t.Context(), "process:"+c.path, Options{AtOnce: 1, Output: io.Discard, Logger: slog.New(slog.DiscardHandler)})
 		if err == nil {
-			_ = target.Close(t.Context())
+			closing(t, target)
 			t.Errorf("%s is taken", c.path)
 			continue
 		}
@@ -164,9 +167,12 @@ func TestAHandlerThatCannotServeIsAnErrorAtOnce(t *testing.T) {
 			t.Errorf("%s: the error does not say %q: %v", c.path, c.want, err)
 		}
 	}
-	_, err := Open(t.Context(), "process:testdata/exits", Options{AtOnce: 1, Output: io.Discard, Logger: slog.New(slog.DiscardHandler)})
-	if _, ok := errors.AsType[*runtime.StartError](err); !ok {
-		t.Errorf("%T is no StartError", err)
+	target, err := inRole(t, "exit", io.Discard)
+	if err == nil {
+		closing(t, target)
+	}
+	if _, ok := errors.AsType[*runtime.StartError](err); !ok || !strings.Contains(err.Error(), "no configuration") {
+		t.Errorf("a handler that ends at once: %v", err)
 	}
 }
 
