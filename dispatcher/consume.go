@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -147,8 +148,9 @@ type report struct {
 
 // commit is a checkpoint that was tried.
 type commit struct {
-	token string
-	err   error
+	token   string
+	covered map[state.Lane]state.Mark // the lanes that it leaves nothing of
+	err     error
 }
 
 func (c *consumption) run(ctx, soft context.Context, token string) (tunnel.End, error) {
@@ -320,20 +322,19 @@ func (c *consumption) commit(ctx context.Context) {
 	if !ok {
 		return
 	}
-	covered := map[state.Lane]state.Mark{}
+	try := commit{token: token, covered: map[state.Lane]state.Mark{}}
 	for lane, last := range c.last {
 		if last.page < next {
-			covered[lane] = last.mark
-			delete(c.last, lane)
+			try.covered[lane] = last.mark
 		}
 	}
 	c.committing = true
 	c.workers.Go(func() {
-		err := c.ch.Commit(ctx, token)
-		if err == nil && len(covered) > 0 {
-			err = c.claim.trim(ctx, covered)
+		try.err = c.ch.Commit(ctx, token)
+		if try.err == nil && len(try.covered) > 0 {
+			try.err = c.claim.trim(ctx, try.covered)
 		}
-		c.commits <- commit{token, err}
+		c.commits <- try
 	})
 }
 
@@ -345,6 +346,7 @@ func (c *consumption) judge(done commit) error {
 	case done.err == nil:
 		c.committed = done.token
 		c.d.counts.commits.Add(1)
+		maps.DeleteFunc(c.last, func(lane state.Lane, last record) bool { return done.covered[lane] == last.mark })
 		return nil
 	case errors.Is(done.err, tunnel.ErrTakenOver), errors.Is(done.err, state.ErrForeign):
 		return done.err

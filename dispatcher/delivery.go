@@ -47,37 +47,44 @@ type delivery struct {
 // encode encodes records until the trigger's limit of bytes and makes a batch
 // of those that fit, which is at least the first.
 func (d *delivery) encode(records []record) error {
-	size := int64(event.Overhead(d.header(strings.Repeat("0", batch.IDLength), math.MaxInt)))
+	room := d.trigger.Batch.Bytes - int64(event.Overhead(d.header(strings.Repeat("0", batch.IDLength), math.MaxInt)))
 	var row, origin plainbuffer.Row
+	var text []byte // of all records; moves while it grows
+	ends := make([]int, 0, len(records))
 	for i, r := range records {
-		encoded, err := encodeRecord(r, &row, &origin)
-		if err != nil {
+		var err error
+		if text, err = appendRecord(text, r, &row, &origin); err != nil {
 			return err
 		}
-		size += int64(len(encoded)) + 1
-		if i > 0 && size > d.trigger.Batch.Bytes {
+		if i > 0 && int64(len(text)+i) > room { // with the commas between
 			break
 		}
-		d.encoded = append(d.encoded, encoded)
+		ends = append(ends, len(text))
 	}
-	d.span = records[:len(d.encoded)]
+	d.encoded = make([][]byte, len(ends))
+	from := 0
+	for i, end := range ends {
+		d.encoded[i] = text[from:end:end]
+		from = end
+	}
+	d.span = records[:len(ends)]
 	d.left = d.span
 	d.id = d.identify()
 	return nil
 }
 
-func encodeRecord(r record, row, origin *plainbuffer.Row) ([]byte, error) {
+func appendRecord(dst []byte, r record, row, origin *plainbuffer.Row) ([]byte, error) {
 	if err := r.Decode(row); err != nil && !errors.Is(err, plainbuffer.ErrChecksum) {
-		return nil, fmt.Errorf("record %s: %w", r.id, err)
+		return dst, fmt.Errorf("record %s: %w", r.id, err)
 	}
 	var old *plainbuffer.Row
 	if r.Origin != nil {
 		if err := origin.Decode(r.Origin); err != nil && !errors.Is(err, plainbuffer.ErrChecksum) {
-			return nil, fmt.Errorf("record %s, the row before the change: %w", r.id, err)
+			return dst, fmt.Errorf("record %s, the row before the change: %w", r.id, err)
 		}
 		old = origin
 	}
-	return event.AppendRecord(make([]byte, 0, 2*r.size()+128), r.Action, row, old, r.id), nil
+	return event.AppendRecord(dst, r.Action, row, old, r.id), nil
 }
 
 func (d *delivery) header(id string, attempt int) event.Header {
