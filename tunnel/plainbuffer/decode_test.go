@@ -165,7 +165,7 @@ func TestErrorsSayWhatAndWhereButNotTheRowsContent(t *testing.T) {
 	var r Row
 	b := Append(nil, orderRow())
 	for err, want := range map[error]string{
-		r.Decode(b[:30]):                     "truncated: malformed PlainBuffer at byte 23: the input ends inside a cell's value",
+		r.Decode(b[:30]):                     "truncated: malformed PlainBuffer at byte 24: the input ends inside a cell's value",
 		r.Decode(unhex(t, `75000000 01 10`)): "malformed PlainBuffer at byte 5: tag 0x10 inside a row",
 		r.Decode(unhex(t, strings.ReplaceAll(idKey, "0a0a", "0a0b")+`09 82`)): "PlainBuffer checksum differs at byte 28: the cell's checksum is 0xb, its content's 0xa",
 	} {
