@@ -48,7 +48,7 @@ local function look(nonce, epoch, lane)
   local v = redis.call('HMGET', KEYS[1], 'nonce', 'epoch', 'b:' .. lane, 'd:' .. lane)
   if not v[2] then return 'absent' end
   if v[1] ~= nonce or v[2] ~= epoch then return 'foreign', v[2] end
-  return 'ok', entry(v[3]), tonumber(v[4] or '0')
+  return 'ok', entry(v[3]), tonumber(v[4] or '0') or 0
 end
 
 -- put writes a lane's batch in flight.

@@ -22,7 +22,7 @@ local at = now()
 redis.call('HSET', KEYS[1], 'nonce', 'released ' .. nonce)
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
-  if string.sub(all[i], 1, 2) == 'd:' then hold(string.sub(all[i], 3), tonumber(all[i + 1]), at) end
+  if string.sub(all[i], 1, 2) == 'd:' then hold(string.sub(all[i], 3), tonumber(all[i + 1]) or 0, at) end
 end
 redis.call('PEXPIRE', KEYS[1], ttl)
 return {'ok'}
