@@ -181,7 +181,7 @@ func startRedis(t *testing.T) string {
 	}
 	address := freeAddress(t)
 	_, port, _ := strings.Cut(address, ":")
-	server := exec.Command(binary, "--bind", "127.0.0.1", "--port", port, "--dir", t.TempDir(), "--save", "", "--appendonly", "no") //nolint:noctx // killed below
+	server := exec.Command(binary, "--bind", "127.0.0.1", "--port", port, "--dir", t.TempDir(), "--save", "", "--appendonly", "no")
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func startRedis(t *testing.T) string {
 		_ = server.Wait()         // killed
 	})
 	waitUntil(t, func() bool {
-		c, err := net.Dial("tcp", address) //nolint:noctx // an address of this machine
+		c, err := net.Dial("tcp", address)
 		if err != nil {
 			return false
 		}
@@ -202,10 +202,10 @@ func startRedis(t *testing.T) string {
 // freeAddress is an address at which nobody listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // an address of this machine
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close() //nolint:errcheck // only its address is wanted
+	defer listener.Close()
 	return listener.Addr().String()
 }

@@ -25,7 +25,7 @@ type localCommand struct {
 	Once     bool       `help:"End when all that was written is settled, and say whether it arrived."`
 	Handler  string     `help:"Directory of the handler's Go source, or its binary. Left out: functions/examples/orders of Culvert's own source." placeholder:"DIR"`
 	Listen   string     `help:"Address of the emulator; port 0 picks a free one (${default})." default:"127.0.0.1:0" placeholder:"ADDR"`
-	Orders   int        `help:"Changes of sample orders to write (${default}); a third of them before the tunnel is made, as base data." default:"150" placeholder:"N"`
+	Orders   int        `help:"Changes of sample orders to write (${default}), a third of them before the tunnel is made: what is then in the table is its base data." default:"150" placeholder:"N"`
 	Seed     uint64     `help:"The same seed makes the same orders (${default})." default:"1" placeholder:"N"`
 	LogLevel slog.Level `help:"Log at debug, info, warn or error (${default})." default:"warn" placeholder:"LEVEL"`
 }
@@ -55,6 +55,7 @@ type local struct {
 	dispatcher *dispatcher.Dispatcher
 	samples    *samples
 	written    []check.Write
+	due        int // records that the tunnel has to deliver of it
 	started    time.Time
 }
 
@@ -93,7 +94,11 @@ func (c *localCommand) handler() (string, error) {
 	for dir := working; ; dir = filepath.Dir(dir) {
 		file, err := os.ReadFile(filepath.Join(dir, "go.mod"))
 		if err == nil && strings.HasPrefix(string(file), "module github.com/culvertio/culvert\n") {
-			return filepath.Join(dir, "functions", "examples", "orders"), nil
+			example := filepath.Join(dir, "functions", "examples", "orders")
+			if short, err := filepath.Rel(working, example); err == nil {
+				example = short
+			}
+			return example, nil
 		}
 		if dir == filepath.Dir(dir) {
 			return "", usage("which handler? The default one, functions/examples/orders, is found only within Culvert's own source, and %s is not: name yours with --handler DIR", working)
@@ -198,7 +203,8 @@ func (l *local) makeFeed(ctx context.Context, client *tunnel.Client, base int) e
 	if err != nil {
 		return fmt.Errorf("make the sample tunnel: %w", err)
 	}
-	fmt.Fprintf(l.out, "table %s with %d changes of sample orders as base data, tunnel %s\n", sampleTable, base, sampleFeed)
+	l.due = len(l.samples.open)
+	fmt.Fprintf(l.out, "table %s with %d sample orders, tunnel %s made\n", sampleTable, l.due, sampleFeed)
 	return nil
 }
 
@@ -210,6 +216,7 @@ func (l *local) write(base bool) error {
 	}
 	next.write.Base = base
 	l.written = append(l.written, next.write)
+	l.due++
 	return nil
 }
 
@@ -269,8 +276,8 @@ func (l *local) drive(ctx context.Context, once bool, changes int, dispatched <-
 
 func (l *local) printStatus() {
 	n := l.dispatcher.Stats()
-	fmt.Fprintf(l.out, "%4.0f s: %d changes written, %d records read, %d settled; %d invocations, %d failed\n",
-		time.Since(l.started).Seconds(), len(l.written), n.Read, n.Settled, n.Invocations, n.Failures)
+	fmt.Fprintf(l.out, "%4.0f s: %d written, %d read, %d settled; %d invocations, %d failed\n",
+		time.Since(l.started).Seconds(), l.due, n.Read, n.Settled, n.Invocations, n.Failures)
 }
 
 // closeTarget ends a target, and says so if that does not work.

@@ -45,11 +45,11 @@ func TestAWrongCommandLineSaysWhatIsWrong(t *testing.T) {
 
 func TestAnAddressInUseIsNamed(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // an address of this machine
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close() //nolint:errcheck // the test is over
+	defer listener.Close()
 	address := listener.Addr().String()
 	for _, command := range []string{"emulator", "local"} {
 		start(t, nil, command, "--listen", address).exits(exitUnavailable, "cannot listen on "+address, "another program has this address", "--listen")
@@ -70,7 +70,7 @@ func TestTheEmulatorServesUntilAnInterrupt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close() //nolint:errcheck // not read
+	defer answer.Body.Close()
 	if answer.StatusCode/100 == 2 {
 		t.Error("an unsigned request was answered")
 	}

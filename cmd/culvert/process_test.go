@@ -69,7 +69,7 @@ func startIn(t *testing.T, dir string, env []string, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, cmd: exec.Command(self, args...), done: make(chan struct{}), news: make(chan struct{})} //nolint:noctx // signals end it
+	p := &process{t: t, cmd: exec.Command(self, args...), done: make(chan struct{}), news: make(chan struct{})}
 	p.cmd.Dir = dir
 	p.cmd.Env = append(append(os.Environ(), asMain+"=1"), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p, p
