@@ -18,7 +18,7 @@ func (e *Emulator) hold(tunnelID, clientID, channelID string, f func(*tunnel, *c
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.settle(time.Now())
+	n.expire(time.Now())
 	ch, err := n.held(clientID, channelID)
 	if err != nil {
 		return err

@@ -28,7 +28,8 @@ func (e *Emulator) connect(q *tunnelpb.ConnectRequest) (*tunnelpb.ConnectRespons
 	c := &client{id: newID(), tag: q.GetClientConfig().GetClientTag(), timeout: timeout, seen: now}
 	n.clients = append(n.clients, c)
 	n.logger.Info("client connected", "client", c.id, "tag", c.tag, "timeout", timeout)
-	n.settle(now)
+	n.expire(now)
+	n.assign()
 	return &tunnelpb.ConnectResponse{ClientId: &c.id}, nil
 }
 
@@ -41,26 +42,25 @@ func (e *Emulator) heartbeat(q *tunnelpb.HeartbeatRequest) (*tunnelpb.HeartbeatR
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()
-	n.settle(now)
+	n.expire(now)
 	c, err := n.client(q.GetClientId())
 	if err != nil {
 		return nil, err
 	}
 	c.seen = now
 	for _, report := range q.GetChannels() {
-		for _, ch := range n.channels {
-			if ch.id != report.GetChannelId() {
-				continue
-			}
-			l, changed := ch.reported(c.id, report.GetVersion(), report.GetStatus())
-			if !changed {
-				continue
-			}
-			if l.state == terminated && ch.checkpoint != finished {
-				n.logger.Warn("channel reported TERMINATED before its end was committed", "channel", ch.id, "client", c.id)
-			}
-			n.move(ch, l)
+		ch, ok := n.byID[report.GetChannelId()]
+		if !ok {
+			continue
 		}
+		l, changed := ch.reported(c.id, report.GetVersion(), report.GetStatus())
+		if !changed {
+			continue
+		}
+		if l.state == terminated && ch.checkpoint != finished {
+			n.logger.Warn("channel reported TERMINATED before its end was committed", "channel", ch.id, "client", c.id)
+		}
+		n.move(ch, l)
 	}
 	n.assign()
 
@@ -92,7 +92,7 @@ func (e *Emulator) shutdown(q *tunnelpb.ShutdownRequest) (*tunnelpb.ShutdownResp
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.settle(time.Now())
+	n.expire(time.Now())
 	c, err := n.client(q.GetClientId())
 	if err != nil {
 		return nil, err

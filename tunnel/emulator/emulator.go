@@ -46,8 +46,9 @@ type Config struct {
 	// records or 900 KiB). PageRecords 1 to 100,000, PageBytes 1 to 64 MiB.
 	PageRecords int
 	PageBytes   int
-	// Logger gets a line for each tunnel, client and channel that comes, moves
-	// or goes, and at level Debug one for each failed request. Nil: none.
+	// Logger gets a line for each tunnel and client that comes or goes, and at
+	// level Debug one for each channel that moves and each request that is
+	// refused. Nil: none.
 	Logger *slog.Logger
 }
 

@@ -25,6 +25,7 @@ type tunnel struct {
 	mu       sync.Mutex
 	clients  []*client // in the order in which they came
 	channels []*channel
+	byID     map[string]*channel
 }
 
 type client struct {
@@ -46,6 +47,7 @@ type channel struct {
 	start     int    // of a stream channel: its first log entry
 
 	lease
+	ready      bool // every parent is TERMINATED, which is for good
 	checkpoint string
 	sequence   int64
 
@@ -63,6 +65,7 @@ func newTunnel(t *table, name string, kind tunnelpb.TunnelType, config *tunnelpb
 		table:   t,
 		config:  config,
 		created: time.Now(),
+		byID:    make(map[string]*channel),
 	}
 	n.logger = logger.With("tunnel", n.name, "tunnel_id", n.id)
 
@@ -94,7 +97,7 @@ func (n *tunnel) addBaseChannels() {
 		first[i] = plainbuffer.Cell{Name: []byte(k.Name), Value: plainbuffer.BoundValue(plainbuffer.InfMin)}
 	}
 	for i, p := range n.table.partitions {
-		n.channels = append(n.channels, &channel{
+		n.add(&channel{
 			id:         fmt.Sprintf("BaseData_%04d", i),
 			partition:  p,
 			base:       true,
@@ -118,7 +121,7 @@ func (n *tunnel) addStreamChannels() {
 		case n.config.GetFlag() == tunnelpb.StartOffsetFlag_EARLIEST:
 			start = 0
 		}
-		n.channels = append(n.channels, &channel{
+		n.add(&channel{
 			id:         fmt.Sprintf("Stream_%04d", i),
 			partition:  p,
 			parents:    parents,
@@ -129,17 +132,25 @@ func (n *tunnel) addStreamChannels() {
 	}
 }
 
-// settle does what time has made due: it drops the clients that have been
-// silent for too long and hands channels out. Every call on the tunnel begins
-// with it; the lock is held.
-func (n *tunnel) settle(now time.Time) {
-	for _, c := range slices.Clone(n.clients) {
-		if now.Sub(c.seen) > c.timeout {
+func (n *tunnel) add(ch *channel) {
+	n.channels = append(n.channels, ch)
+	n.byID[ch.id] = ch
+}
+
+// expire drops the clients that have been silent for too long. Every call on
+// the tunnel begins with it; the lock is held.
+func (n *tunnel) expire(now time.Time) {
+	dropped := false
+	for i := len(n.clients) - 1; i >= 0; i-- {
+		if c := n.clients[i]; now.Sub(c.seen) > c.timeout {
 			n.logger.Info("client dropped: it was silent", "client", c.id, "timeout", c.timeout)
 			n.drop(c)
+			dropped = true
 		}
 	}
-	n.assign()
+	if dropped {
+		n.assign()
+	}
 }
 
 // drop forgets a client, whose channels are free at once.
@@ -152,7 +163,7 @@ func (n *tunnel) drop(c *client) {
 	}
 }
 
-// assign hands out and asks back.
+// assign hands out and asks back, after clients or channels have changed.
 func (n *tunnel) assign() {
 	clients := make([]string, len(n.clients))
 	for i, c := range n.clients {
@@ -160,7 +171,10 @@ func (n *tunnel) assign() {
 	}
 	seats := make([]seat, len(n.channels))
 	for i, ch := range n.channels {
-		seats[i] = seat{lease: ch.lease, ready: ch.ready()}
+		if !ch.ready {
+			ch.ready = !slices.ContainsFunc(ch.parents, func(p *channel) bool { return p.state != terminated })
+		}
+		seats[i] = seat{lease: ch.lease, ready: ch.ready}
 	}
 	for _, m := range assign(clients, seats) {
 		n.move(n.channels[m.channel], m.to)
@@ -173,14 +187,8 @@ func (n *tunnel) move(ch *channel, l lease) {
 	if holder == "" {
 		holder = ch.client
 	}
-	n.logger.Info("channel moved", "channel", ch.id, "from", ch.state.String(), "to", l.state.String(), "version", l.version, "client", holder)
+	n.logger.Debug("channel moved", "channel", ch.id, "from", ch.state.String(), "to", l.state.String(), "version", l.version, "client", holder)
 	ch.lease = l
-}
-
-// ready says whether the channel may be consumed: whether all that comes
-// before it has been.
-func (ch *channel) ready() bool {
-	return !slices.ContainsFunc(ch.parents, func(p *channel) bool { return p.state != terminated })
 }
 
 // stage is the tunnel's, as DescribeTunnel tells it. The lock is held.
@@ -207,14 +215,12 @@ func (n *tunnel) held(clientID, channelID string) (*channel, error) {
 	if _, err := n.client(clientID); err != nil {
 		return nil, err
 	}
-	for _, ch := range n.channels {
-		if ch.id != channelID {
-			continue
-		}
-		if !ch.lease.held(clientID) {
-			return nil, failf(codeResourceGone, "The channel %s is not held by client %s: it is in state %v.", channelID, clientID, ch.state)
-		}
-		return ch, nil
+	ch, ok := n.byID[channelID]
+	if !ok {
+		return nil, failf(codeParameterInvalid, "The tunnel %s has no channel %s.", n.id, channelID)
 	}
-	return nil, failf(codeParameterInvalid, "The tunnel %s has no channel %s.", n.id, channelID)
+	if !ch.lease.held(clientID) {
+		return nil, failf(codeResourceGone, "The channel %s is not held by client %s: it is in state %v.", channelID, clientID, ch.state)
+	}
+	return ch, nil
 }

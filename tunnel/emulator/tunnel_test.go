@@ -341,11 +341,11 @@ func TestAStreamBeginsWhereItIsAskedTo(t *testing.T) {
 		if err := e.CreateTable(TableSpec{Name: "t", Key: []KeyColumn{{"k", plainbuffer.String}}, StreamHours: 24}); err != nil {
 			t.Fatal(err)
 		}
-		var third time.Time
+		var third uint64
 		for i := range int64(5) {
 			time.Sleep(time.Second)
 			if i == 3 {
-				third = time.Now()
+				third = uint64(time.Now().UnixNano())
 			}
 			mustWrite(t, e, putOf("a", i))
 		}
@@ -357,8 +357,8 @@ func TestAStreamBeginsWhereItIsAskedTo(t *testing.T) {
 			{"by default", nil, 0},
 			{"latest", &tunnelpb.StreamTunnelConfig{Flag: tunnelpb.StartOffsetFlag_LATEST.Enum()}, 0},
 			{"earliest", &tunnelpb.StreamTunnelConfig{Flag: tunnelpb.StartOffsetFlag_EARLIEST.Enum()}, 5},
-			{"offset", &tunnelpb.StreamTunnelConfig{StartOffset: new(uint64(third.UnixNano()))}, 2},
-			{"offset between", &tunnelpb.StreamTunnelConfig{StartOffset: new(uint64(third.UnixNano() + 1))}, 1},
+			{"offset", &tunnelpb.StreamTunnelConfig{StartOffset: &third}, 2},
+			{"offset between", &tunnelpb.StreamTunnelConfig{StartOffset: new(third + 1)}, 1},
 		} {
 			id := newTunnelOf(t, e, tunnelpb.TunnelType_STREAM, tt.config)
 			if got := len(consume(t, e, id)); got != tt.want {

@@ -134,7 +134,7 @@ func (e *Emulator) describeTunnel(q *tunnelpb.DescribeTunnelRequest) (*tunnelpb.
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()
-	n.settle(now)
+	n.expire(now)
 	answer := &tunnelpb.DescribeTunnelResponse{Tunnel: e.info(n)}
 	for _, r := range n.rpos(now) {
 		c := &tunnelpb.ChannelInfo{
@@ -214,6 +214,9 @@ func (ch *channel) kind() string {
 // getRpo answers GetRpo and GetRpoByOffset, which here are the same: both
 // count from the offsets that were read.
 func (e *Emulator) getRpo(q *tunnelpb.GetRpoRequest) (*tunnelpb.GetRpoResponse, error) {
+	if q.Limit != nil {
+		return nil, unsupported("a limit on rpo infos")
+	}
 	n, err := e.tunnelByID(q.GetTunnelId())
 	if err != nil {
 		return nil, err
@@ -221,7 +224,7 @@ func (e *Emulator) getRpo(q *tunnelpb.GetRpoRequest) (*tunnelpb.GetRpoResponse, 
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()
-	n.settle(now)
+	n.expire(now)
 	clients := make(map[string]map[string]rpo)
 	types := make(map[string]rpo)
 	for _, r := range n.rpos(now) {
