@@ -99,6 +99,18 @@ func exchanges() []exchanged {
 			CreateTunnelResponse{TunnelID: "id-1"},
 		},
 		{
+			"CreateTunnel, up to a time", "/tunnel/create",
+			func(ctx context.Context, c *Client) (any, error) {
+				return c.CreateTunnel(ctx, CreateTunnelRequest{Table: "orders", Tunnel: "feed", Type: Stream, Stream: StreamOptions{End: at}})
+			},
+			&tunnelpb.CreateTunnelRequest{Tunnel: &tunnelpb.Tunnel{
+				TableName: new("orders"), TunnelName: new("feed"), TunnelType: tunnelpb.TunnelType_STREAM.Enum(),
+				StreamTunnelConfig: &tunnelpb.StreamTunnelConfig{Flag: tunnelpb.StartOffsetFlag_LATEST.Enum(), EndOffset: new(uint64(ns))},
+			}},
+			&tunnelpb.CreateTunnelResponse{TunnelId: new("id-1")},
+			CreateTunnelResponse{TunnelID: "id-1"},
+		},
+		{
 			"DeleteTunnel", "/tunnel/delete",
 			func(ctx context.Context, c *Client) (any, error) {
 				return nil, c.DeleteTunnel(ctx, DeleteTunnelRequest{Table: "orders", Tunnel: "feed"})
@@ -443,4 +455,34 @@ func TestTheStandardClientTalksToARealServer(t *testing.T) {
 	if err != nil || len(page.Records) != 1000 {
 		t.Errorf("%v, %v", page, err)
 	}
+}
+
+func TestTypesAndStatesAreWrittenAsTheServiceWritesThem(t *testing.T) {
+	for _, typ := range []TunnelType{BaseData, Stream, BaseAndStream} {
+		if got, err := ParseTunnelType(typ.String()); got != typ || err != nil {
+			t.Errorf("%v is read as %v, %v", typ, got, err)
+		}
+	}
+	if got, err := ParseTunnelType("stream"); err == nil {
+		t.Errorf("stream is read as %v", got)
+	}
+	// The official names, in the order of their numbers.
+	for i, want := range []string{"ChannelStatus(0)", "OPEN", "CLOSING", "CLOSE", "TERMINATED", "ChannelStatus(5)"} {
+		if got := ChannelStatus(i).String(); got != want {
+			t.Errorf("state %d is written %s, want %s", i, got, want)
+		}
+	}
+}
+
+func TestAnRpoThatIsNoJSONIsMalformed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, _ := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
+			consume(r)
+			write(t, w, 200, &tunnelpb.GetRpoResponse{RpoInfos: []byte("{")})
+		})
+		got, err := client.GetRpo(t.Context(), GetRpoRequest{TunnelID: "id-1"})
+		if !errors.Is(err, ErrMalformed) || !errors.Is(err, CodeClientError) {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
 }

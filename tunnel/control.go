@@ -3,8 +3,11 @@ package tunnel
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/culvertio/culvert/tunnel/tunnelpb"
 )
@@ -285,29 +288,33 @@ func (c *Client) getRpo(ctx context.Context, op, path string, r GetRpoRequest) (
 	if r.Limit != 0 {
 		in.Limit = new(int32(r.Limit))
 	}
-	var out tunnelpb.GetRpoResponse
-	k := c.control(op, path, r.TunnelID)
-	if err := c.ask(ctx, k, in, &out); err != nil {
+	var resp GetRpoResponse
+	err := c.do(ctx, c.control(op, path, r.TunnelID), in, func(body []byte) error {
+		var out tunnelpb.GetRpoResponse
+		if err := proto.Unmarshal(body, &out); err != nil {
+			return fmt.Errorf("%w: %w", ErrMalformed, err)
+		}
+		resp = GetRpoResponse{TunnelID: out.GetTunnelId()}
+		return errors.Join(
+			fromJSON(out.GetRpoInfos(), &resp.Clients),
+			fromJSON(out.GetTunnelRpoInfos(), &resp.Types),
+		)
+	})
+	if err != nil {
 		return GetRpoResponse{}, err
 	}
-	resp := GetRpoResponse{TunnelID: out.GetTunnelId()}
-	for _, part := range []struct {
-		text []byte
-		into any
-	}{
-		{out.GetRpoInfos(), &resp.Clients},
-		{out.GetTunnelRpoInfos(), &resp.Types},
-	} {
-		if len(part.text) == 0 {
-			continue
-		}
-		if err := json.Unmarshal(part.text, part.into); err != nil {
-			e := k.fail(malformed, fmt.Errorf("%w: %w", ErrMalformed, err))
-			e.Code = CodeClientError
-			return GetRpoResponse{}, e
-		}
-	}
 	return resp, nil
+}
+
+// fromJSON decodes a field that holds JSON, or nothing.
+func fromJSON(text []byte, into any) error {
+	if len(text) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return nil
 }
 
 // ScheduleRequest asks the service to change the state of channels: CLOSING

@@ -72,7 +72,7 @@ func TestAGatewaysTextIsTakenForWhatItsStatusSays(t *testing.T) {
 		302: CodeClientError,
 	} {
 		// The third text decodes as a message whose code is no code.
-		for _, text := range []string{"", "<html>\r\n\x1b[31m no\x00\xff" + strings.Repeat("x", 100_000), "\n\x03 a b"} {
+		for _, text := range []string{"", "<html>\r\n\x1b[31m no\x00\xff" + strings.Repeat("x", 100_000), "\n\x04 a b"} {
 			e := failing(t, func(w http.ResponseWriter, r *http.Request) {
 				w.WriteHeader(status)
 				reply(w, text)

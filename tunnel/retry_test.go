@@ -60,6 +60,7 @@ func TestEveryErrorIsJudgedOnce(t *testing.T) {
 		"unavailable, without 5xx":  {&Error{Code: CodeServerUnavailable, HTTPStatus: 400}, unknown},
 		"unknown code, 4xx":         {&Error{Code: "OTSNew", HTTPStatus: 400}, refused},
 		"unknown code, 5xx":         {&Error{Code: "OTSInternalServerError", HTTPStatus: 500}, unknown},
+		"unknown code, 408":         {&Error{Code: "OTSRequestTimeout", HTTPStatus: 408}, unknown},
 		"unknown code, 429":         {&Error{Code: "OTSNew", HTTPStatus: 429}, unknown},
 		"gateway, 404":              {&Error{Code: CodeClientError, HTTPStatus: 404, where: byGateway}, refused},
 		"gateway, 502":              {&Error{Code: CodeServerUnavailable, HTTPStatus: 502, where: byGateway}, unknown},
