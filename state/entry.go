@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -79,7 +80,7 @@ func parseBatch(s string) (*Batch, error) {
 	b := &Batch{
 		ID:      f[0],
 		Attempt: small(f[1]),
-		Timeout: time.Duration(small(f[2])) * time.Millisecond,
+		Timeout: time.Duration(min(small(f[2]), longest)) * time.Millisecond,
 		Count:   small(f[3]),
 		Digest:  number(f[4], 16),
 		First:   Mark{Fingerprint: number(f[5], 16)},
@@ -93,6 +94,7 @@ func parseBatch(s string) (*Batch, error) {
 		err = errors.Join(err, errEntry)
 	}
 	first := small(f[8])
+	err = errors.Join(err, b.valid())
 	if err != nil || first < 0 || first > len(f[9]) {
 		return nil, fmt.Errorf("%w: batch %q", errEntry, s)
 	}
@@ -126,5 +128,12 @@ func parseInFlight(s string) (inFlight, error) {
 
 // milliseconds rounds up: a deadline must not come early.
 func milliseconds(d time.Duration) int64 {
-	return int64((d + time.Millisecond - 1) / time.Millisecond)
+	ms := int64(d / time.Millisecond)
+	if d%time.Millisecond > 0 {
+		ms++
+	}
+	return ms
 }
+
+// longest is the longest time.Duration, in milliseconds.
+const longest = math.MaxInt64 / int(time.Millisecond)

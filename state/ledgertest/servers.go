@@ -118,7 +118,7 @@ func startProcess(t testing.TB) *process {
 		}
 		t.Skip(reason)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,8 @@ func startProcess(t testing.TB) *process {
 func (p *process) start(t testing.TB) {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(p.address)
-	p.command = exec.Command(p.program, "--bind", "127.0.0.1", "--port", port, "--dir", p.directory,
+	// It outlives the subtest that starts it again.
+	p.command = exec.CommandContext(context.WithoutCancel(t.Context()), p.program, "--bind", "127.0.0.1", "--port", port, "--dir", p.directory,
 		"--save", "", "--appendonly", "yes", "--appendfsync", "no", "--daemonize", "no", "--logfile", "")
 	out, err := p.command.StdoutPipe()
 	if err != nil {
