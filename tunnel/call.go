@@ -68,7 +68,7 @@ func (c *Client) do(ctx context.Context, k call, in proto.Message, read func(bod
 		if wait >= time.Second {
 			level = slog.LevelWarn
 		}
-		c.log.Log(ctx, level, "tunnel call failed, trying again", "op", k.op, "attempt", n+1, "wait", wait, "err", e)
+		c.log.Log(ctx, level, "tunnel call failed, trying again", "op", k.op, "attempt", n+1, "wait", wait, "error", e)
 		if err := sleep(ctx, wait); err != nil {
 			e := k.fail(unsent, fmt.Errorf("%w; the last attempt: %w", err, e))
 			e.applied = applied
@@ -208,7 +208,7 @@ func (k call) refused(status int, text []byte) *Error {
 	var pb tunnelpb.Error
 	if err := proto.Unmarshal(text, &pb); err == nil && isCode(pb.GetCode()) {
 		e.Code = Code(pb.GetCode())
-		e.Message = pb.GetMessage()
+		e.Message = oneLine([]byte(pb.GetMessage()))
 		if id := pb.GetTunnelId(); id != "" {
 			e.TunnelID = id
 		}
@@ -230,7 +230,7 @@ func isCode(s string) bool {
 	})
 }
 
-// oneLine is the beginning of a gateway's text, fit for a log.
+// oneLine is the beginning of what a server wrote, fit for a log.
 func oneLine(text []byte) string {
 	s := strings.Join(strings.Fields(strings.ToValidUTF8(string(text[:min(len(text), 512)]), "?")), " ")
 	return strings.Map(func(r rune) rune {

@@ -42,7 +42,7 @@ func (c Code) Error() string { return string(c) }
 type Error struct {
 	Op         string // the call, as the service names it
 	Code       Code   // empty when no answer came; Err says why
-	Message    string // the service's
+	Message    string // the service's, as one line of at most 512 bytes or so
 	HTTPStatus int    // 0 when no answer came
 
 	// What the call was about, as far as it has them, and the service's name

@@ -56,9 +56,9 @@ func failing(t *testing.T, handler http.HandlerFunc) (e *Error) {
 
 func TestACodeThatIsNotKnownHereIsKept(t *testing.T) {
 	e := failing(t, func(w http.ResponseWriter, r *http.Request) {
-		refuse(t, w, 400, "OTSSomethingNew", "hello")
+		refuse(t, w, 400, "OTSSomethingNew", "hello,\n\x1b[31mworld")
 	})
-	if !errors.Is(e, Code("OTSSomethingNew")) || e.Message != "hello" || e.RequestID != "req-1" {
+	if !errors.Is(e, Code("OTSSomethingNew")) || e.Message != "hello, ?[31mworld" || e.RequestID != "req-1" {
 		t.Errorf("%#v", e)
 	}
 }
