@@ -153,10 +153,14 @@ func (d *delivery) run(soft, hard context.Context, report func(settled []record)
 		failures++
 		d.counts.failures.Add(1)
 		decision := d.trigger.policy.Decide(result, failures, d.rnd)
-		d.log.Warn("an attempt failed and is repeated",
+		level := slog.LevelWarn
+		if decision.Alarm {
+			level = slog.LevelError
+		}
+		d.log.Log(hard, level, "an attempt failed and is repeated",
 			"batch", d.id, "attempt", attempt, "records", len(d.left), "class", result.Class,
 			"error", result.Err, "request", result.RequestID, "again_in", decision.Delay)
-		if decision.UsesAttempt || result.Class == invoke.MayHaveRun {
+		if decision.Ran {
 			attempt++
 		}
 		if !sleep(soft, decision.Delay) {

@@ -24,10 +24,10 @@ const (
 	// Done: the function ran and answered. Answer holds what it said.
 	Done Class = iota
 	// FunctionFailed: the function ran and failed, or answered what no
-	// function may. Uses up an attempt.
+	// function may.
 	FunctionFailed
-	// TimedOut: the deadline passed before an answer. Uses up an attempt. The
-	// function may still be running.
+	// TimedOut: the deadline passed before an answer. The function may still be
+	// running.
 	TimedOut
 	// Throttled: the target had no room; the function did not run.
 	Throttled

@@ -41,13 +41,9 @@ func (p Policy) Delay(failures int, rnd *rand.Rand) time.Duration {
 // Delay.
 type Decision struct {
 	Delay time.Duration
-	// UsesAttempt: the batch itself was tried and failed. What is not counted
-	// here was a fault of the way or the target, which an outage must never
-	// charge to the records.
-	UsesAttempt bool
-	// Hold: nothing points to this batch; others of the same trigger will
-	// fare alike, so they had better wait too.
-	Hold bool
+	// Ran: the function may have seen the batch, so that the next attempt has
+	// the next number.
+	Ran bool
 	// Alarm: it will not mend itself, or not surely: tell the operator.
 	Alarm bool
 }
@@ -56,14 +52,14 @@ type Decision struct {
 // batch (1 and up, of whatever class). r.Class is not [invoke.Done]; of that
 // the Decision is zero.
 //
-//	class           uses an attempt  holds  alarms
+//	class           ran   alarms
 //	FunctionFailed  yes
 //	TimedOut        yes
-//	Throttled                        yes
-//	Unreachable                      yes    yes
-//	MayHaveRun                       yes    yes
-//	Broken                           yes    yes
-//	Refused         yes                     yes
+//	MayHaveRun      yes   yes
+//	Throttled
+//	Unreachable           yes
+//	Broken                yes
+//	Refused               yes
 //
 // The delay is the policy's, or the target's own wish if that is longer, up
 // to [LongestRetryAfter].
@@ -73,13 +69,12 @@ func (p Policy) Decide(r invoke.Result, failures int, rnd *rand.Rand) Decision {
 	case invoke.Done:
 		return Decision{}
 	case invoke.FunctionFailed, invoke.TimedOut:
-		d.UsesAttempt = true
-	case invoke.Refused:
-		d.UsesAttempt, d.Alarm = true, true
+		d.Ran = true
+	case invoke.MayHaveRun:
+		d.Ran, d.Alarm = true, true
 	case invoke.Throttled:
-		d.Hold = true
-	default: // Unreachable, MayHaveRun, Broken, and any class not known here
-		d.Hold, d.Alarm = true, true
+	default: // Unreachable, Broken, Refused, and any class not known here
+		d.Alarm = true
 	}
 	d.Delay = max(p.Delay(failures, rnd), min(r.RetryAfter, LongestRetryAfter))
 	return d

@@ -21,14 +21,14 @@ func TestEachClassHasItsDecision(t *testing.T) {
 		class invoke.Class
 		want  retry.Decision
 	}{
-		{"function failed", invoke.FunctionFailed, retry.Decision{UsesAttempt: true}},
-		{"timed out", invoke.TimedOut, retry.Decision{UsesAttempt: true}},
-		{"throttled", invoke.Throttled, retry.Decision{Hold: true}},
-		{"unreachable", invoke.Unreachable, retry.Decision{Hold: true, Alarm: true}},
-		{"may have run", invoke.MayHaveRun, retry.Decision{Hold: true, Alarm: true}},
-		{"broken", invoke.Broken, retry.Decision{Hold: true, Alarm: true}},
-		{"refused", invoke.Refused, retry.Decision{UsesAttempt: true, Alarm: true}},
-		{"a class of the future", invoke.Class(99), retry.Decision{Hold: true, Alarm: true}},
+		{"function failed", invoke.FunctionFailed, retry.Decision{Ran: true}},
+		{"timed out", invoke.TimedOut, retry.Decision{Ran: true}},
+		{"may have run", invoke.MayHaveRun, retry.Decision{Ran: true, Alarm: true}},
+		{"throttled", invoke.Throttled, retry.Decision{}},
+		{"unreachable", invoke.Unreachable, retry.Decision{Alarm: true}},
+		{"broken", invoke.Broken, retry.Decision{Alarm: true}},
+		{"refused", invoke.Refused, retry.Decision{Alarm: true}},
+		{"a class of the future", invoke.Class(99), retry.Decision{Alarm: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := policy.Decide(invoke.Result{Class: c.class}, 1, seeded())
