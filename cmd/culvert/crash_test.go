@@ -38,7 +38,7 @@ func TestNothingIsLostWhenProcessesAreKilled(t *testing.T) {
 func testKills(t *testing.T, ledger string) {
 	service := startService(t, 3)
 	load := &load{t: t, service: service, samples: newSamples(1)}
-	for range 200 {
+	for range 600 {
 		load.write(true)
 	}
 	service.makeTunnel(t)
@@ -49,18 +49,22 @@ func testKills(t *testing.T, ledger string) {
 	stop := make(chan struct{})
 	var writer sync.WaitGroup
 	writer.Go(func() { load.run(stop) })
+	rest := sync.OnceFunc(func() {
+		close(stop)
+		writer.Wait()
+	})
+	t.Cleanup(rest)
 
 	for range 3 {
 		p := start(t, env, "run", "--config", config)
-		mark := recorded(t, journals)
-		waitUntil(t, func() bool { return recorded(t, journals) > mark+20_000 })
-		killHandler(t, journals)
-		mark = recorded(t, journals)
-		waitUntil(t, func() bool { return recorded(t, journals) > mark+20_000 })
-		p.kill()
+		// What was written meanwhile is being caught up with when they die.
+		for _, kill := range []func(){func() { killHandler(t, journals) }, p.kill} {
+			mark := recorded(t, journals)
+			waitUntil(t, func() bool { return recorded(t, journals) > mark+25_000 })
+			kill()
+		}
 	}
-	close(stop)
-	writer.Wait()
+	rest()
 
 	p := start(t, env, "run", "--config", config)
 	waitUntil(t, func() bool {
@@ -103,7 +107,7 @@ func (l *load) write(base bool) {
 
 // run writes until stop is closed.
 func (l *load) run(stop <-chan struct{}) {
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(4 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {

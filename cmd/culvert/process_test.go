@@ -221,7 +221,7 @@ triggers:
   - name: orders
     function: %s
     timeout: 2s
-    batch: {records: 10}
+    batch: {records: 5}
     parallel: 4
     retry: {first: 10ms, max: 100ms}
     limit: {at_once: 3}
