@@ -105,7 +105,7 @@ func (e *Emulator) describeTable(q *tablepb.DescribeTableRequest) (*tablepb.Desc
 	stream := &tablepb.StreamDetails{EnableStream: new(t.streamID != "")}
 	if t.streamID != "" {
 		stream.StreamId = new(t.streamID)
-		stream.ExpirationTime = new(int32(t.streamHrs))
+		stream.ExpirationTime = new(int32(t.streamHours))
 		stream.LastEnableTime = new(t.streamFrom.UnixMicro())
 	}
 	return &tablepb.DescribeTableResponse{
