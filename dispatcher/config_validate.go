@@ -123,15 +123,20 @@ func (m *mistakes) tunnel(t Tunnel) {
 }
 
 func (m *mistakes) heartbeat(h Heartbeat) {
-	if h.Gap <= 0 {
-		m.add("heartbeat.gap", "%s is out of range: above 0", durationText(h.Gap))
+	if h.Gap < time.Millisecond {
+		m.add("heartbeat.gap", "%s is too short: at least 1ms", durationText(h.Gap))
 	} else if least := min(5*time.Second, h.Gap); h.Interval < least {
 		m.add("heartbeat.interval", "%s is too short: at least %s", durationText(h.Interval), durationText(least))
 	} else if h.Gap > h.Interval {
 		m.add("heartbeat.gap", "%s is too long: at most heartbeat.interval, %s", durationText(h.Gap), durationText(h.Interval))
 	}
-	if h.Timeout <= h.Interval {
+	switch {
+	case h.Timeout <= h.Interval:
 		m.add("heartbeat.timeout", "%s is too short: above heartbeat.interval, %s", durationText(h.Timeout), durationText(h.Interval))
+	case h.Timeout > 24*time.Hour:
+		m.add("heartbeat.timeout", "%s is too long: at most 24h", durationText(h.Timeout))
+	case h.Timeout%time.Second != 0:
+		m.add("heartbeat.timeout", "%s is not a number of whole seconds, in which the service counts it", durationText(h.Timeout))
 	}
 }
 

@@ -70,8 +70,8 @@ func TestBoundsAreThoseOfTheDocs(t *testing.T) {
 		least, most time.Duration
 	}{
 		{"heartbeat.interval", func(c *C, d time.Duration) { c.Heartbeat.Interval = d }, 5 * time.Second, 300*time.Second - 1},
-		{"heartbeat.timeout", func(c *C, d time.Duration) { c.Heartbeat.Timeout = d }, 30*time.Second + 1, math.MaxInt64},
-		{"heartbeat.gap", func(c *C, d time.Duration) { c.Heartbeat.Gap = d }, 1, 30 * time.Second},
+		{"heartbeat.timeout", func(c *C, d time.Duration) { c.Heartbeat.Timeout = d }, 31 * time.Second, 24 * time.Hour},
+		{"heartbeat.gap", func(c *C, d time.Duration) { c.Heartbeat.Gap = d }, time.Millisecond, 30 * time.Second},
 		{"checkpoint.interval", func(c *C, d time.Duration) { c.Checkpoint.Interval = d }, 10 * time.Millisecond, 10 * time.Minute},
 		{"read_ahead", func(c *C, d time.Duration) { c.ReadAhead = int64(d) }, 1 << 20, math.MaxInt64},
 		{"drain", func(c *C, d time.Duration) { c.Drain = d }, 1, 10 * time.Minute},
