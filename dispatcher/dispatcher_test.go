@@ -354,7 +354,7 @@ func TestAMissingTunnelIsAnErrorThatSaysWhatToDo(t *testing.T) {
 		w.config.Tunnel.Create = ""
 		d := w.start()
 		err := <-d.done
-		if err == nil || !strings.Contains(err.Error(), `"feed"`) || !strings.Contains(err.Error(), "tunnel.create") {
+		if err == nil || !strings.Contains(err.Error(), `"orders-feed"`) || !strings.Contains(err.Error(), "tunnel.create") {
 			t.Errorf("Run: %v", err)
 		}
 	})

@@ -54,7 +54,7 @@ func newWorld(t *testing.T, config emulator.Config) *world {
 	w := &world{t: t, emulator: e, redis: server, ledger: ledger, function: &function{revisions: map[string][]int64{}}}
 	w.config = dispatcher.Config{
 		Tunnel: dispatcher.Tunnel{
-			Endpoint: "http://tablestore.test", Instance: "local", Table: "orders", Name: "feed", Create: "BaseAndStream",
+			Endpoint: "http://tablestore.test", Instance: "local", Table: "orders", Name: "orders-feed", Create: "BaseAndStream",
 			Credentials: tunnel.StaticCredentials("id", "secret", ""),
 		},
 		Heartbeat:  dispatcher.Heartbeat{Interval: time.Second, Timeout: 10 * time.Second, Gap: 100 * time.Millisecond},

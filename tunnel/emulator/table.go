@@ -22,6 +22,10 @@ const (
 
 var nameForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,254}$`)
 
+// tunnelNameForm is wider: no document says which names of tunnels the
+// service refuses, and one that a user has there must not be refused here.
+var tunnelNameForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
+
 // table is rows, and the log of their changes by partition.
 type table struct {
 	name        string

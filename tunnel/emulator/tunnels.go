@@ -34,7 +34,7 @@ func (e *Emulator) createTunnel(q *tunnelpb.CreateTunnelRequest) (*tunnelpb.Crea
 	if config.GetStartOffset() > 1<<63-1 {
 		return nil, failf(codeParameterInvalid, "The start offset %d is out of range.", config.GetStartOffset())
 	}
-	if !nameForm.MatchString(in.GetTunnelName()) {
+	if !tunnelNameForm.MatchString(in.GetTunnelName()) {
 		return nil, failf(codeParameterInvalid, "Invalid tunnel name: '%s'.", in.GetTunnelName())
 	}
 
