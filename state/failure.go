@@ -64,7 +64,7 @@ func hint(err error) string {
 	case redis.HasErrorPrefix(err, "MISCONF"):
 		return "it cannot write its data to disk: see its log"
 	case redis.HasErrorPrefix(err, "MOVED"), redis.HasErrorPrefix(err, "CROSSSLOT"):
-		return clusterHint
+		return "it is a cluster, which is not supported: name a single server or the primary of a replicated one"
 	case redis.IsMaxClientsError(err):
 		return "raise its maxclients"
 	case isServerError(err):
@@ -72,5 +72,3 @@ func hint(err error) string {
 	}
 	return "check that it runs, that ledger.redis names it and that no firewall is in between"
 }
-
-const clusterHint = "it is a cluster, which is not supported: name a single server or the primary of a replicated one"

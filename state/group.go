@@ -11,24 +11,24 @@ import (
 // does not wait for thousands of others.
 const largestGroup = 1000
 
-// call is one script to run on one channel's hash.
+// call is one operation; a script runs on one channel's hash.
 type call struct {
 	operation operation
 	key       string
 	args      []any
 	done      chan struct{} // closed once answer and err are there
-	answer    []any
+	answer    any
 	err       error
 }
 
 // run sends a call with the next group and waits for its answer. While it
 // waits to be sent it can be withdrawn; once it is sent, ctx only ends the
 // waiting.
-func (r *Redis) run(ctx context.Context, op operation, c Channel, args ...any) ([]any, error) {
+func (r *Redis) run(ctx context.Context, op operation, key string, args ...any) (any, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
-	k := &call{operation: op, key: key(c), args: args, done: make(chan struct{})}
+	k := &call{operation: op, key: key, args: args, done: make(chan struct{})}
 	select {
 	case r.calls <- k:
 	case <-ctx.Done():
@@ -91,13 +91,17 @@ func (r *Redis) roundTrip(group []*call) {
 		pipe := r.client.Pipeline()
 		answers := make([]*redis.Cmd, len(group))
 		for i, k := range group {
+			if k.operation == ping {
+				answers[i] = pipe.Do(r.closing, "INFO")
+				continue
+			}
 			answers[i] = pipe.EvalSha(r.closing, r.scripts.digests[k.operation], []string{k.key}, k.args...)
 		}
 		// Each answer carries its own error: Exec gives the first one again.
 		_, _ = pipe.Exec(r.closing)
 		var again []*call
 		for i, k := range group {
-			k.answer, k.err = answers[i].Slice()
+			k.answer, k.err = answers[i].Result()
 			if redis.HasErrorPrefix(k.err, "NOSCRIPT") {
 				again = append(again, k)
 			}

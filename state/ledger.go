@@ -87,7 +87,9 @@ type LaneState struct {
 	// begin it again. After an Attach that is so wherever InFlight is.
 	Former bool
 	// Wait is how long, from the answer on, an unanswered attempt of InFlight,
-	// or of an earlier batch of the lane, may still have an effect.
+	// or of an earlier batch of the lane, may still have an effect. In a
+	// Restore, that of an own batch in flight (not Former) is what is left of
+	// its attempt's Timeout.
 	Wait time.Duration
 }
 
@@ -140,7 +142,8 @@ type Settlement struct {
 // Ledger keeps the batches in flight. All methods may be called from many
 // goroutines and block until the server has answered or ctx ends; calls that
 // wait at the same time share a round trip. Errors wrap ErrAbsent,
-// ErrForeign, ErrSchema or ErrUnavailable, or the context's error.
+// ErrForeign, ErrInFlight, ErrSchema or ErrUnavailable, or the context's
+// error; those about arguments that make no sense wrap none of them.
 type Ledger interface {
 	// Attach claims a channel for the caller and fences every earlier owner,
 	// also an earlier attachment of the caller's. It keeps what the ledger
@@ -148,10 +151,11 @@ type Ledger interface {
 	Attach(ctx context.Context, r AttachRequest) (Attachment, error)
 
 	// Begin notes that an attempt of b is about to start in lane. The same id
-	// again replaces attempt and deadline; another id while one that this
-	// owner began is in flight is refused with ErrInFlight. One that a former
-	// owner left is replaced, and the answer says how long it may still have
-	// an effect.
+	// again replaces attempt and deadline; the same attempt again, of a caller
+	// that could not start in time, renews the deadline. Another id while one
+	// that this owner began is in flight is refused with ErrInFlight. One that
+	// a former owner left is replaced, and the answer says how long it may
+	// still have an effect.
 	Begin(ctx context.Context, o Owner, lane Lane, b Batch) (Began, error)
 
 	// Settle notes that the lane's batch in flight is settled. Settling a

@@ -232,13 +232,11 @@ var errAnswer = errors.New("its answer cannot be read")
 
 // ask runs a script and turns a refusal into the error that says so.
 func (r *Redis) ask(ctx context.Context, op operation, c Channel, subject string, args ...any) ([]any, error) {
-	answer, err := r.run(ctx, op, c, args...)
+	reply, err := r.run(ctx, op, key(c), args...)
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			return nil, fmt.Errorf("ledger: %v %s: %w", op, subject, cause)
-		}
-		return nil, r.failure(op, subject, err)
+		return nil, r.failed(ctx, op, subject, err)
 	}
+	answer, _ := reply.([]any)
 	if len(answer) == 0 {
 		return nil, r.failure(op, subject, errAnswer)
 	}
@@ -259,6 +257,15 @@ func (r *Redis) ask(ctx context.Context, op operation, c Channel, subject string
 		return nil, refusal(op, subject, ErrSchema, fmt.Sprintf("schema %s, this program knows %d: run the newer one", detail, schema))
 	}
 	return nil, r.failure(op, subject, errAnswer)
+}
+
+// failed is the error of a call that got no answer: the context's if that has
+// ended, a Failure otherwise.
+func (r *Redis) failed(ctx context.Context, op operation, subject string, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return fmt.Errorf("ledger: %s: %w", strings.TrimSpace(op.String()+" "+subject), cause)
+	}
+	return r.failure(op, subject, err)
 }
 
 func (r *Redis) failure(op operation, subject string, err error) error {

@@ -121,8 +121,8 @@ func open(o *redis.Options, ttl time.Duration, log *slog.Logger) *Redis {
 	o.MaxRetries, o.DialerRetries = 1, 1
 	o.MinRetryBackoff, o.MaxRetryBackoff = time.Millisecond, 10*time.Millisecond
 	o.Dialer = dialLate(o.Dialer)
-	// One goroutine sends; the second connection is for Ping.
-	o.PoolSize, o.PipelinePoolSize = 2, -1
+	// One goroutine sends.
+	o.PoolSize, o.PipelinePoolSize = 1, -1
 	o.ReadBufferSize, o.WriteBufferSize = 64<<10, 64<<10
 	o.Protocol, o.DisableIdentity = 2, true
 	// A managed service's announcements are not for us, and asking for them
@@ -147,25 +147,20 @@ func open(o *redis.Options, ttl time.Duration, log *slog.Logger) *Redis {
 // and says in a warning (empty: none) what weakens its promises. A server
 // that cannot take a write, a replica or a cluster's member, is an error.
 func (r *Redis) Ping(ctx context.Context) (warning string, err error) {
-	fail := func(err error, hint string) (string, error) {
-		return "", &Failure{Operation: "ping", Address: r.address, Hint: hint, Err: err}
-	}
-	text, err := r.client.Info(ctx).Result()
-	if ctx.Err() != nil {
-		return "", fmt.Errorf("ledger: ping: %w", context.Cause(ctx))
-	}
+	reply, err := r.run(ctx, ping, "")
 	if err != nil {
-		return fail(err, hint(err))
+		return "", r.failed(ctx, ping, "", err)
 	}
 	if r.embedded {
 		return "the ledger is embedded and dies with this process: after a restart, delivery starts again from the checkpoints and what was settled since them is delivered again; set ledger.redis to keep it", nil
 	}
+	text, _ := reply.(string)
 	info := parseInfo(text)
 	if info["redis_mode"] == "cluster" {
-		return fail(errors.New("a member of a cluster"), clusterHint)
+		return "", r.unfit("it is a cluster, which is not supported", "name a single server or the primary of a replicated one")
 	}
 	if info["role"] == "slave" {
-		return fail(errors.New("a replica"), "ledger.redis must name the primary")
+		return "", r.unfit("it is a replica", "ledger.redis must name the primary")
 	}
 	var weak []string
 	if policy := info["maxmemory_policy"]; policy != "" && policy != "noeviction" {
@@ -181,6 +176,10 @@ func (r *Redis) Ping(ctx context.Context) (warning string, err error) {
 		return "", nil
 	}
 	return fmt.Sprintf("the ledger's Redis at %s weakens its promises (records may be delivered again): %s", r.address, strings.Join(weak, "; ")), nil
+}
+
+func (r *Redis) unfit(reason, hint string) error {
+	return &Failure{Operation: ping.String(), Address: r.address, Hint: hint, Err: errors.New(reason)}
 }
 
 // parseInfo reads the answer to INFO: name:value, a line each.

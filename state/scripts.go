@@ -28,7 +28,7 @@ var trimSource string
 //go:embed scripts/release.lua
 var releaseSource string
 
-// operation is one of the ledger's scripts.
+// operation is something to ask of the server: a script each, but for ping.
 type operation int
 
 const (
@@ -37,11 +37,11 @@ const (
 	settle
 	trim
 	release
-	operations
+	ping // INFO; after those that are scripts
 )
 
 func (o operation) String() string {
-	return [...]string{"attach", "begin", "settle", "trim", "release"}[o]
+	return [...]string{"attach", "begin", "settle", "trim", "release", "ping"}[o]
 }
 
 func (o operation) source() string {
@@ -55,25 +55,23 @@ func (o operation) frees() bool { return o == settle || o == trim || o == releas
 // scripts are the operations as the server knows them: the digest of each, or
 // nothing yet. Only the goroutine that sends groups uses it.
 type scripts struct {
-	digests [operations]string
-	// flagged: the server takes the line that lets a script run at maxmemory
-	// (Redis 7 and later; miniredis does not compile it).
-	flagged bool
+	digests [ping]string
 	loaded  bool
 }
 
-// load brings the scripts to the server. A failed compilation of the first
-// line's flags is answered by leaving them out.
+// load brings the scripts to the server: with a first line of flags, which
+// lets some run at its maxmemory, or without it where that does not compile
+// (before Redis 7, and on miniredis).
 func (s *scripts) load(ctx context.Context, client redis.Scripter) error {
 	err := s.loadAs(ctx, client, true)
-	if err != nil && !redis.IsAuthError(err) && isServerError(err) {
+	if err != nil && isServerError(err) {
 		err = s.loadAs(ctx, client, false)
 	}
 	return err
 }
 
 func (s *scripts) loadAs(ctx context.Context, client redis.Scripter, flagged bool) error {
-	for o := range operations {
+	for o := range ping {
 		first := ""
 		switch {
 		case flagged && o.frees():
@@ -90,6 +88,6 @@ func (s *scripts) loadAs(ctx context.Context, client redis.Scripter, flagged boo
 		sum := sha1.Sum([]byte(source)) //nolint:gosec // see the import
 		s.digests[o] = hex.EncodeToString(sum[:])
 	}
-	s.flagged, s.loaded = flagged, true
+	s.loaded = true
 	return nil
 }

@@ -32,7 +32,7 @@ func (h twice) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return ne
 func (h twice) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, first []redis.Cmder) error {
 		err := next(ctx, first)
-		if err != nil {
+		if err != nil || first[0].Name() != "evalsha" {
 			return err
 		}
 		var second []redis.Cmder
