@@ -211,7 +211,9 @@ func (c *consumption) run(ctx, soft context.Context, token string) (tunnel.End, 
 		case <-window.C:
 		case <-c.draining:
 			c.draining = nil
+			c.refused = false // the last commit is tried, whatever became of earlier ones
 			stopReading()
+			pages = nil // one under way stands behind what is forgotten now
 			c.forget()
 		case <-ctx.Done():
 			return tunnel.EndLost, ctx.Err()
