@@ -52,6 +52,7 @@ func New(config Config, parts Parts) (*Dispatcher, error) {
 	if d.log == nil {
 		d.log = slog.Default()
 	}
+	d.log = d.log.With("tunnel", config.Tunnel.Name)
 	if parts.Client == nil || parts.Ledger == nil {
 		return nil, errors.New("a dispatcher needs a tunnel client and a ledger")
 	}
@@ -84,7 +85,6 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		}
 		return err
 	}
-	log := d.log.With("tunnel", d.config.Tunnel.Name)
 	ctx, abort := context.WithCancelCause(ctx)
 	defer abort(nil)
 	worker, err := tunnel.NewWorker(d.parts.Client, tunnel.WorkerConfig{
@@ -93,12 +93,12 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		HeartbeatTimeout:  d.config.Heartbeat.Timeout,
 		HeartbeatGap:      d.config.Heartbeat.Gap,
 		DrainLimit:        d.config.Drain,
-		Logger:            log,
+		Logger:            d.log,
 	}, consumer{d, abort})
 	if err != nil {
 		return err
 	}
-	log.Info("dispatching", "tunnel_id", id, "table", d.config.Tunnel.Table, "trigger", d.trigger.Name, "function", d.trigger.Function)
+	d.log.Info("dispatching", "tunnel_id", id, "table", d.config.Tunnel.Table, "trigger", d.trigger.Name, "function", d.trigger.Function)
 	if err := worker.Run(ctx); err != nil {
 		return err
 	}

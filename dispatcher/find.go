@@ -27,7 +27,7 @@ func (d *Dispatcher) findTunnel(ctx context.Context) (id string, err error) {
 		Table: want.Table, Tunnel: want.Name, Type: kind,
 	})
 	if err == nil {
-		d.log.Info("made the tunnel", "tunnel", want.Name, "tunnel_id", made.TunnelID, "type", want.Create)
+		d.log.Info("made the tunnel", "tunnel_id", made.TunnelID, "type", want.Create)
 		return made.TunnelID, nil
 	}
 	// Another dispatcher of the fleet may have been faster, or our own first

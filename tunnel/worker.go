@@ -83,7 +83,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			return nil
 		}
 		wait := rand.N(w.cfg.ReconnectMax) + 1
-		w.cfg.Logger.Warn("tunnel worker connects anew", "tunnel", w.cfg.TunnelID, "wait", wait, "error", err)
+		w.cfg.Logger.Warn("tunnel worker connects anew", "tunnel_id", w.cfg.TunnelID, "wait", wait, "error", err)
 		_ = sleep(ctx, wait) // the loop looks at ctx
 	}
 	return nil
@@ -105,7 +105,7 @@ func (w *Worker) connectAndServe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log := w.cfg.Logger.With("tunnel", w.cfg.TunnelID, "client", resp.ClientID)
+	log := w.cfg.Logger.With("tunnel_id", w.cfg.TunnelID, "client", resp.ClientID)
 	log.Info("tunnel worker connected")
 	return newSession(w, resp.ClientID, log, began).serve(ctx)
 }
