@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -79,6 +80,8 @@ func (r *Redis) send() {
 // that has forgotten the scripts (a restart, a SCRIPT FLUSH) answers NOSCRIPT
 // to each call from then on: it gets the scripts and those calls again.
 func (r *Redis) roundTrip(group []*call) {
+	// The clock makes numbers rise from one ledger of a process to the next.
+	r.trip = max(r.trip+1, time.Now().UnixMicro())
 	for range 2 {
 		if !r.scripts.loaded {
 			if err := r.scripts.load(r.closing, r.client); err != nil {
@@ -95,7 +98,8 @@ func (r *Redis) roundTrip(group []*call) {
 				answers[i] = pipe.Do(r.closing, "INFO")
 				continue
 			}
-			answers[i] = pipe.EvalSha(r.closing, r.scripts.digests[k.operation], []string{k.key}, k.args...)
+			args := append([]any{r.trip}, k.args...)
+			answers[i] = pipe.EvalSha(r.closing, r.scripts.digests[k.operation], []string{k.key}, args...)
 		}
 		// Each answer carries its own error: Exec gives the first one again.
 		_, _ = pipe.Exec(r.closing)

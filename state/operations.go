@@ -228,7 +228,10 @@ func (r *Redis) Release(ctx context.Context, o Owner, end bool) error {
 	return err
 }
 
-var errAnswer = errors.New("its answer cannot be read")
+var (
+	errAnswer    = errors.New("its answer cannot be read")
+	errOvertaken = errors.New("a later call of the same owner came before this one")
+)
 
 // ask runs a script and turns a refusal into the error that says so.
 func (r *Redis) ask(ctx context.Context, op operation, c Channel, subject string, args ...any) ([]any, error) {
@@ -253,6 +256,8 @@ func (r *Redis) ask(ctx context.Context, op operation, c Channel, subject string
 		return nil, refusal(op, subject, ErrForeign, "its epoch there is "+detail)
 	case "inflight":
 		return nil, refusal(op, subject, ErrInFlight, detail)
+	case "overtaken":
+		return nil, r.failure(op, subject, errOvertaken)
 	case "schema":
 		return nil, refusal(op, subject, ErrSchema, fmt.Sprintf("schema %s, this program knows %d: run the newer one", detail, schema))
 	}

@@ -41,7 +41,8 @@ type Redis struct {
 	log      *slog.Logger
 
 	calls   chan *call
-	scripts scripts
+	scripts scripts         // send's own
+	trip    int64           // send's own: the number of the latest round trip
 	closing context.Context // done once Close has begun
 	close   context.CancelFunc
 	stop    func() // ends the embedded server; nil: there is none

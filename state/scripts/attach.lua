@@ -1,17 +1,17 @@
 -- attach claims the channel, or writes back what a server lost.
 --
--- ARGV: schema, nonce, request, version, ttl in ms, epoch to restore under
+-- ARGV: trip, schema, nonce, request, version, ttl in ms, epoch to restore under
 --       (empty: claim), number of layouts, then (trigger, layout) for each,
 --       then for each lane to restore: lane, watermark (empty: none), ms left
 --       to wait, epoch of its batch in flight, that batch (empty: none)
 -- Answers {'ok', epoch, now, all fields and values},
---         {'foreign', epoch that is there, version that is there} or
---         {'schema', schema that is there}.
+--         {'foreign', epoch that is there}, {'schema', schema that is there} or
+--         {'overtaken'}.
 -- The same request again finds its own claim and answers it as it stands; so
 -- does the same restore.
 
-local schema, nonce, request, version, ttl, restore = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local layouts = tonumber(ARGV[7])
+local schema, nonce, request, version, ttl, restore = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local layouts = tonumber(ARGV[8])
 
 -- below compares whole numbers of any size as text.
 local function below(a, b)
@@ -19,7 +19,7 @@ local function below(a, b)
 end
 
 local at = now()
-local held = redis.call('HMGET', KEYS[1], 'schema', 'nonce', 'epoch', 'version', 'request')
+local held = redis.call('HMGET', KEYS[1], 'schema', 'nonce', 'epoch', 'version', 'request', 'trip')
 local claimed = held[2] == nonce and held[5] == request
 if restore ~= '' then claimed = held[2] == nonce and held[3] == restore end
 
@@ -27,7 +27,10 @@ if held[1] and tonumber(held[1]) > tonumber(schema) then
   return {'schema', held[1]}
 end
 if held[3] and not claimed and (restore ~= '' or below(version, held[4])) then
-  return {'foreign', held[3], held[4]}
+  return {'foreign', held[3]}
+end
+if (held[2] == nonce or held[2] == 'released ' .. nonce) and overtaken(held[6]) then
+  return {'overtaken'}
 end
 
 if not claimed then
@@ -56,7 +59,7 @@ if not claimed then
     redis.call('HSET', KEYS[1], 'o:' .. trigger, layout)
     if not busy[trigger] then redis.call('HDEL', KEYS[1], 'l:' .. trigger) end
   end
-  local i = 8
+  local i = 9
   for _ = 1, layouts do
     local trigger, layout = ARGV[i], ARGV[i + 1]
     if not (busy[trigger] and former[trigger]) then
@@ -78,5 +81,5 @@ if not claimed then
   end
 end
 
-redis.call('PEXPIRE', KEYS[1], ttl)
+keep(ttl)
 return {'ok', redis.call('HGET', KEYS[1], 'epoch'), text(at), redis.call('HGETALL', KEYS[1])}

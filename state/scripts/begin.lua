@@ -1,14 +1,14 @@
 -- begin notes that an attempt of a batch is about to start.
 --
--- ARGV: nonce, epoch, ttl in ms, lane, id, attempt, timeout in ms,
+-- ARGV: trip, nonce, epoch, ttl in ms, lane, id, attempt, timeout in ms,
 --       unanswered (1: the batch's attempt before this one got no answer),
 --       the batch
--- Answers {'ok', ms to wait}, {'absent'}, {'foreign', epoch that is there} or
---         {'inflight', id of the batch that is}.
+-- Answers {'ok', ms to wait}, {'absent'}, {'foreign', epoch that is there},
+--         {'overtaken'} or {'inflight', id of the batch that is}.
 -- The same attempt again renews its deadline and changes nothing else.
 
-local nonce, epoch, ttl, lane, id, attempt = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local timeout, unanswered, batch = tonumber(ARGV[7]), ARGV[8] == '1', ARGV[9]
+local nonce, epoch, ttl, lane, id, attempt = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local timeout, unanswered, batch = tonumber(ARGV[8]), ARGV[9] == '1', ARGV[10]
 
 local status, held, earlier = look(nonce, epoch, lane)
 if status ~= 'ok' then return {status, held} end
@@ -29,5 +29,5 @@ end
 
 put(lane, at + timeout, owed, epoch, batch)
 hold(lane, earlier, at)
-redis.call('PEXPIRE', KEYS[1], ttl)
+keep(ttl)
 return {'ok', text(math.max(0, earlier - at))}

@@ -1,17 +1,19 @@
 -- release gives the channel up.
 --
--- ARGV: nonce, epoch, ttl in ms, ended (1: delete all of it)
--- Answers {'ok'}, {'absent'} or {'foreign', epoch that is there}.
+-- ARGV: trip, nonce, epoch, ttl in ms, ended (1: delete all of it)
+-- Answers {'ok'}, {'absent'}, {'foreign', epoch that is there} or
+--         {'overtaken'}.
 -- Watermarks, batches in flight and the deadlines that have not passed stay
 -- for the next owner. To release again, or to delete what is gone, is 'ok'.
 
-local nonce, epoch, ttl, ended = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
+local nonce, epoch, ttl, ended = ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
 
-local held = redis.call('HMGET', KEYS[1], 'nonce', 'epoch')
+local held = redis.call('HMGET', KEYS[1], 'nonce', 'epoch', 'trip')
 if not held[2] then return {ended and 'ok' or 'absent'} end
 if held[2] ~= epoch or (held[1] ~= nonce and held[1] ~= 'released ' .. nonce) then
   return {'foreign', held[2]}
 end
+if overtaken(held[3]) then return {'overtaken'} end
 
 if ended then
   redis.call('DEL', KEYS[1])
@@ -24,5 +26,5 @@ local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
   if string.sub(all[i], 1, 2) == 'd:' then hold(string.sub(all[i], 3), tonumber(all[i + 1]) or 0, at) end
 end
-redis.call('PEXPIRE', KEYS[1], ttl)
+keep(ttl)
 return {'ok'}
