@@ -26,7 +26,11 @@ func TestTheEmbeddedServerKeepsTheLedgersPromises(t *testing.T) {
 	m := miniredis.NewMiniRedis()
 	defer m.Close()
 	ledgertest.Run(t, ledgertest.Server{
-		Open:  func(t testing.TB) state.Ledger { return state.OpenMini(t, m) },
+		Open: func(t testing.TB) state.Ledger {
+			l := state.OpenMiniredis(m, nil)
+			t.Cleanup(func() { _ = l.Close() })
+			return l
+		},
 		Flush: func(testing.TB) { m.FlushAll() },
 	})
 }
