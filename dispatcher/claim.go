@@ -28,15 +28,25 @@ type claim struct {
 	owner   state.Owner
 
 	mu    sync.Mutex
-	lanes map[state.Lane]state.LaneState // what this owner knows the ledger to hold
+	lanes map[state.Lane]laneNote
 	// restored counts the write-backs, so that of many calls that are told
 	// state.ErrAbsent at once only the first writes.
 	restored int
 }
 
+// laneNote is what this owner knows the ledger to hold of a lane. Times are
+// this machine's.
+type laneNote struct {
+	watermark *state.Mark
+	inFlight  *state.Batch
+	former    bool      // a former owner began inFlight
+	deadline  time.Time // of inFlight's newest attempt, if this owner began it
+	owed      time.Time // the latest deadline of an attempt that was not answered
+}
+
 // attach claims the channel; left is what the former owner left.
 func attach(ctx context.Context, ledger state.Ledger, request state.AttachRequest, rnd *rand.Rand, log *slog.Logger) (*claim, state.Attachment, error) {
-	c := &claim{ledger: ledger, log: log, rnd: rnd, request: request, lanes: map[state.Lane]state.LaneState{}}
+	c := &claim{ledger: ledger, log: log, rnd: rnd, request: request, lanes: map[state.Lane]laneNote{}}
 	var left state.Attachment
 	err := c.persist(ctx, "attach", func() (err error) {
 		left, err = ledger.Attach(ctx, request)
@@ -47,7 +57,12 @@ func attach(ctx context.Context, ledger state.Ledger, request state.AttachReques
 	}
 	c.owner = left.Owner
 	for _, lane := range left.Lanes {
-		c.lanes[lane.Lane] = lane
+		c.lanes[lane.Lane] = laneNote{
+			watermark: lane.Watermark,
+			inFlight:  lane.InFlight,
+			former:    lane.Former,
+			owed:      time.Now().Add(lane.Wait),
+		}
 	}
 	return c, left, nil
 }
@@ -61,7 +76,13 @@ func (c *claim) begin(ctx context.Context, lane state.Lane, b state.Batch) (time
 		return err
 	})
 	if err == nil {
-		c.note(lane, func(s *state.LaneState) { s.InFlight = &b })
+		c.note(lane, func(n *laneNote) {
+			// The same attempt may be begun twice; it is not its own elder.
+			if b.Unanswered && n.inFlight != nil && n.inFlight.Attempt != b.Attempt {
+				n.owe()
+			}
+			n.begin(&b)
+		})
 	}
 	return began.Wait, err
 }
@@ -71,10 +92,11 @@ func (c *claim) begin(ctx context.Context, lane state.Lane, b state.Batch) (time
 func (c *claim) settle(ctx context.Context, s state.Settlement) error {
 	err := c.call(ctx, "settle", func() error { return c.ledger.Settle(ctx, c.owner, s) })
 	if err == nil {
-		c.note(s.Lane, func(l *state.LaneState) {
-			l.InFlight = s.Remainder
-			if s.Remainder == nil {
-				l.Watermark = &s.Last
+		c.note(s.Lane, func(n *laneNote) {
+			if s.Remainder != nil {
+				n.begin(s.Remainder)
+			} else {
+				n.inFlight, n.watermark = nil, &s.Last
 			}
 		})
 	}
@@ -88,9 +110,9 @@ func (c *claim) trim(ctx context.Context, marks map[state.Lane]state.Mark) error
 		return err
 	}
 	for lane, mark := range marks {
-		c.note(lane, func(s *state.LaneState) {
-			if s.Watermark != nil && *s.Watermark == mark {
-				s.Watermark = nil
+		c.note(lane, func(n *laneNote) {
+			if n.watermark != nil && *n.watermark == mark {
+				n.watermark = nil
 			}
 		})
 	}
@@ -106,13 +128,50 @@ func (c *claim) release(ctx context.Context, end bool) {
 	}
 }
 
-func (c *claim) note(lane state.Lane, change func(*state.LaneState)) {
+func (c *claim) note(lane state.Lane, change func(*laneNote)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.lanes[lane]
-	s.Lane = lane
-	change(&s)
-	c.lanes[lane] = s
+	n := c.lanes[lane]
+	change(&n)
+	c.lanes[lane] = n
+}
+
+// begin notes that an attempt of b starts now.
+func (n *laneNote) begin(b *state.Batch) {
+	n.inFlight, n.former = b, false
+	n.deadline = time.Now().Add(b.Timeout)
+}
+
+// owe notes that the newest attempt of inFlight was not answered.
+func (n *laneNote) owe() {
+	if n.deadline.After(n.owed) {
+		n.owed = n.deadline
+	}
+}
+
+// state is the note as the ledger is told of it. Where an attempt is owed,
+// the batch in flight is made a former owner's: its next attempt then waits
+// needlessly, but whatever follows it in the lane waits as it must.
+func (n laneNote) state(lane state.Lane) state.LaneState {
+	s := state.LaneState{Lane: lane, Watermark: n.watermark, InFlight: n.inFlight}
+	s.Former = n.inFlight != nil && (n.former || time.Now().Before(n.owed))
+	if n.inFlight != nil {
+		n.owe()
+	}
+	s.Wait = max(0, time.Until(n.owed))
+	return s
+}
+
+// owed is for how long an attempt that was not answered may still have an
+// effect, whatever lane it was of.
+func (c *claim) owed() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var longest time.Duration
+	for _, n := range c.lanes {
+		longest = max(longest, time.Until(n.owed))
+	}
+	return longest
 }
 
 // call makes an owner's call, writing the state back when the ledger has
@@ -143,8 +202,8 @@ func (c *claim) restore(ctx context.Context, seen int) error {
 	request := c.request
 	request.Epoch = c.owner.Epoch
 	request.Restore = make([]state.LaneState, 0, len(c.lanes))
-	for _, s := range c.lanes {
-		request.Restore = append(request.Restore, s)
+	for lane, n := range c.lanes {
+		request.Restore = append(request.Restore, n.state(lane))
 	}
 	err := c.persist(ctx, "attach", func() error {
 		_, err := c.ledger.Attach(ctx, request)

@@ -38,8 +38,7 @@ func (d *Dispatcher) consume(ctx context.Context, ch *tunnel.Channel) (tunnel.En
 		return beforeStart(ctx, soft, err)
 	}
 	if token == tunnel.Finished {
-		claim.release(ctx, true)
-		return tunnel.EndFinished, nil
+		return finish(ctx, soft, claim)
 	}
 	if err := d.outlast(soft, left, log); err != nil {
 		claim.release(context.WithoutCancel(ctx), false)
@@ -56,7 +55,23 @@ func (d *Dispatcher) consume(ctx context.Context, ch *tunnel.Channel) (tunnel.En
 		commits:  make(chan commit, 1),
 		draining: ch.Draining(),
 	}
-	return c.run(ctx, soft, token)
+	end, err := c.run(ctx, soft, token)
+	if end == tunnel.EndFinished {
+		return finish(ctx, soft, claim)
+	}
+	return end, err
+}
+
+// finish ends a channel whose checkpoint is finished. Its children begin when
+// that is reported, so it waits until no attempt of the channel can have an
+// effect any more.
+func finish(ctx, soft context.Context, claim *claim) (tunnel.End, error) {
+	if owed := claim.owed(); owed > 0 && !sleep(soft, owed) {
+		claim.release(context.WithoutCancel(ctx), false)
+		return beforeStart(ctx, soft, ctx.Err())
+	}
+	claim.release(ctx, true)
+	return tunnel.EndFinished, nil
 }
 
 // whileNotDraining returns a context that ends with ctx, or when the channel
@@ -367,7 +382,6 @@ func (c *consumption) ended(ctx context.Context) (tunnel.End, bool) {
 		return 0, false
 	}
 	if read && c.committed == tunnel.Finished {
-		c.claim.release(ctx, true)
 		return tunnel.EndFinished, true
 	}
 	if !c.refused {

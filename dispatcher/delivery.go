@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +41,8 @@ type delivery struct {
 	encoded [][]byte // those of left
 	id      string   // of the batch that left is
 	payload []byte   // reused by each attempt
+
+	unanswered bool // the attempt before this one may still have an effect
 }
 
 // encode encodes records until the trigger's limit of bytes and makes a batch
@@ -122,7 +123,9 @@ func (d *delivery) entry(attempt int) state.Batch {
 		Digest:  batch.Digest(marks(d.span)),
 		Settled: d.settled,
 		Attempt: attempt,
-		Timeout: d.trigger.Timeout,
+		// The attempt's own time begins when it is sent.
+		Timeout:    d.trigger.Timeout + pauseLimit,
+		Unanswered: d.unanswered,
 	}
 }
 
@@ -160,6 +163,7 @@ func (d *delivery) run(soft, hard context.Context, report func(settled []record)
 		d.log.Log(hard, level, "an attempt failed and is repeated",
 			"batch", d.id, "attempt", attempt, "records", len(d.left), "class", result.Class,
 			"error", result.Err, "request", result.RequestID, "again_in", decision.Delay)
+		d.unanswered = decision.Unanswered
 		if decision.Ran {
 			attempt++
 		}
@@ -201,8 +205,8 @@ func (d *delivery) attempt(soft, hard context.Context, attempt int) (result invo
 }
 
 // begin takes a slot and has the ledger's word that the attempt may start
-// now. The slot is given back while an earlier attempt of the lane, of a
-// former owner, may still have an effect, and when nothing begins.
+// now. The slot is given back while an earlier attempt of the lane may still
+// have an effect, and when nothing begins.
 func (d *delivery) begin(soft, hard context.Context, attempt int) (began bool, err error) {
 	for {
 		if err := d.trigger.slots.Acquire(hard, 1); err != nil {
@@ -218,7 +222,7 @@ func (d *delivery) begin(soft, hard context.Context, attempt int) (began bool, e
 			return false, err
 		}
 		if wait > 0 {
-			d.log.Info("the lane waits for an attempt that a former owner began", "batch", d.id, "wait", wait)
+			d.log.Info("the lane waits: an earlier attempt was not answered and may still have an effect", "batch", d.id, "wait", wait)
 			if !sleep(soft, wait) {
 				return false, nil
 			}
@@ -238,16 +242,28 @@ func (d *delivery) judge(result invoke.Result) (failed []bool, judged invoke.Res
 		return nil, result
 	}
 	failed = make([]bool, len(d.left))
+	if len(answer.BatchItemFailures) == 0 {
+		return failed, result
+	}
+	found := map[string]bool{}
 	for _, failure := range answer.BatchItemFailures {
-		i := slices.IndexFunc(d.left, func(r record) bool { return r.id == failure.ItemIdentifier })
-		if i < 0 {
+		found[failure.ItemIdentifier] = false
+	}
+	for i, r := range d.left {
+		// Where positions repeat, several records have one id, and nobody can
+		// say which of them is meant: all are.
+		if _, failed[i] = found[r.id]; failed[i] {
+			found[r.id] = true
+		}
+	}
+	for id, found := range found {
+		if !found {
 			result.Class = invoke.FunctionFailed
-			result.Err = fmt.Errorf("the answer fails record %q, which is not in the batch: itemIdentifier must be a record's Id", failure.ItemIdentifier)
+			result.Err = fmt.Errorf("the answer fails record %q, which is not in the batch: itemIdentifier must be a record's Id", id)
 			return nil, result
 		}
-		failed[i] = true
-		result.Err = errors.New("the function failed single records")
 	}
+	result.Err = errors.New("the function failed single records")
 	return failed, result
 }
 

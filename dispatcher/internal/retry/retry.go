@@ -44,6 +44,9 @@ type Decision struct {
 	// Ran: the function may have seen the batch, so that the next attempt has
 	// the next number.
 	Ran bool
+	// Unanswered: the function may still be at work on the batch, until the
+	// attempt's deadline.
+	Unanswered bool
 	// Alarm: it will not mend itself, or not surely: tell the operator.
 	Alarm bool
 }
@@ -52,14 +55,16 @@ type Decision struct {
 // batch (1 and up, of whatever class). r.Class is not [invoke.Done]; of that
 // the Decision is zero.
 //
-//	class           ran   alarms
+//	class           ran   unanswered  alarms
 //	FunctionFailed  yes
 //	TimedOut        yes
-//	MayHaveRun      yes   yes
+//	MayHaveRun      yes   yes         yes
 //	Throttled
-//	Unreachable           yes
-//	Broken                yes
-//	Refused               yes
+//	Unreachable                       yes
+//	Broken                            yes
+//	Refused                           yes
+//
+// An attempt that timed out has had its time: its deadline is what passed.
 //
 // The delay is the policy's, or the target's own wish if that is longer, up
 // to [LongestRetryAfter].
@@ -71,7 +76,7 @@ func (p Policy) Decide(r invoke.Result, failures int, rnd *rand.Rand) Decision {
 	case invoke.FunctionFailed, invoke.TimedOut:
 		d.Ran = true
 	case invoke.MayHaveRun:
-		d.Ran, d.Alarm = true, true
+		d.Ran, d.Unanswered, d.Alarm = true, true, true
 	case invoke.Throttled:
 	default: // Unreachable, Broken, Refused, and any class not known here
 		d.Alarm = true

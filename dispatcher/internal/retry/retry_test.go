@@ -23,7 +23,7 @@ func TestEachClassHasItsDecision(t *testing.T) {
 	}{
 		{"function failed", invoke.FunctionFailed, retry.Decision{Ran: true}},
 		{"timed out", invoke.TimedOut, retry.Decision{Ran: true}},
-		{"may have run", invoke.MayHaveRun, retry.Decision{Ran: true, Alarm: true}},
+		{"may have run", invoke.MayHaveRun, retry.Decision{Ran: true, Unanswered: true, Alarm: true}},
 		{"throttled", invoke.Throttled, retry.Decision{}},
 		{"unreachable", invoke.Unreachable, retry.Decision{Alarm: true}},
 		{"broken", invoke.Broken, retry.Decision{Alarm: true}},
