@@ -26,14 +26,14 @@ type call struct {
 // waits to be sent it can be withdrawn; once it is sent, ctx only ends the
 // waiting.
 func (r *Redis) run(ctx context.Context, op operation, key string, args ...any) (any, error) {
-	if err := context.Cause(ctx); err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	k := &call{operation: op, key: key, args: args, done: make(chan struct{})}
 	select {
 	case r.calls <- k:
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, ctx.Err()
 	case <-r.closing.Done():
 		return nil, redis.ErrClosed
 	}
@@ -41,7 +41,7 @@ func (r *Redis) run(ctx context.Context, op operation, key string, args ...any) 
 	case <-k.done:
 		return k.answer, k.err
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, ctx.Err()
 	}
 }
 

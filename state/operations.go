@@ -267,7 +267,7 @@ func (r *Redis) ask(ctx context.Context, op operation, c Channel, subject string
 // failed is the error of a call that got no answer: the context's if that has
 // ended, a Failure otherwise.
 func (r *Redis) failed(ctx context.Context, op operation, subject string, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
+	if cause := ctx.Err(); cause != nil {
 		return fmt.Errorf("ledger: %s: %w", strings.TrimSpace(op.String()+" "+subject), cause)
 	}
 	return r.failure(op, subject, err)
