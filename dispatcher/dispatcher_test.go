@@ -205,13 +205,7 @@ func TestAnUnsettledRecordHoldsTheCheckpointAndNotTheOtherLanes(t *testing.T) {
 		}
 		d := w.start()
 		w.until("the other lanes are delivered", func() bool { return w.function.delivered() > 60 })
-		before := w.function.delivered()
-		for range 10 {
-			<-time.After(time.Second)
-		}
-		if n := w.function.delivered(); n != before {
-			t.Logf("delivered %d, then %d", before, n)
-		}
+		<-time.After(10 * time.Second) // for commits
 		d.drain()
 		if len(w.function.of(poison)) != 0 {
 			t.Fatal("the poison record was delivered")
