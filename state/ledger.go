@@ -171,8 +171,9 @@ type Ledger interface {
 
 	// Release gives the channel up; watermarks, batches in flight and the
 	// deadlines of what was not answered stay for the next owner. With end set
-	// the channel is at its end and everything about it is deleted. Releasing
-	// what is released already changes nothing.
+	// the channel is at its end and they are deleted; who owned it last stays
+	// known, so that an earlier owner is still foreign. Releasing what is
+	// released already changes nothing.
 	Release(ctx context.Context, o Owner, end bool) error
 
 	// Ping reports whether the server can be reached and is fit to be a

@@ -309,9 +309,11 @@ func (m *play) release(t *rapid.T) {
 	case m.known == nil:
 	case m.known.nonce != o.Nonce || m.known.epoch != o.Epoch:
 		want = state.ErrForeign
-	case end:
-		m.known = nil
 	default:
+		if end {
+			nothing := newKnown()
+			m.known.layouts, m.known.former, m.known.lanes = nothing.layouts, nil, nothing.lanes
+		}
 		m.known.released = true
 	}
 	check(t, err, want)

@@ -89,8 +89,14 @@ var owners = map[string]func(*fixture){
 		f.begin(a, lane, batch("1"))
 		f.release(a, true)
 		f.release(a, true)
-		f.refused(f.ledger.Release(f.Context(), a, false), state.ErrAbsent)
-		f.equal(f.attach("b"), state.Attachment{Owner: state.Owner{Channel: f.channel, Nonce: "b", Epoch: 1}})
+		f.equal(f.attach("b"), state.Attachment{Owner: state.Owner{Channel: f.channel, Nonce: "b", Epoch: 2}})
+	},
+
+	"an earlier owner is foreign also after the channel's end": func(f *fixture) {
+		a := f.attach("a").Owner
+		b := f.attach("b").Owner
+		f.release(b, true)
+		f.fenced(a)
 	},
 
 	"channels do not know each other": func(f *fixture) {
