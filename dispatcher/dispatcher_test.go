@@ -534,3 +534,27 @@ func TestAnExpiredTunnelEndsTheDispatcher(t *testing.T) {
 		}
 	})
 }
+
+func TestAChannelReadsNoFurtherAheadThanItsShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, emulator.Config{PageRecords: 100})
+		w.config.ReadAhead = 1 << 20
+		release := make(chan struct{})
+		w.function.behave = func(context.Context, *functions.Event) invoke.Result {
+			<-release
+			return invoke.Result{Class: invoke.Done}
+		}
+		const keys = 10_000
+		for k := range keys {
+			w.put(fmt.Sprint(k), 1)
+		}
+		d := w.start()
+		<-time.After(10 * time.Second)
+		if n := d.Stats().Read; n < 1000 || n > 5000 {
+			t.Errorf("%d small records were read into 1 MiB", n)
+		}
+		close(release)
+		w.until("everything is delivered", func() bool { return w.function.delivered() == keys })
+		d.drain()
+	})
+}

@@ -36,6 +36,10 @@ type record struct {
 	page progress.Page
 }
 
+// recordCost is about what a record takes in memory beside its bytes in the
+// page: many small ones must not pass the bound of the read-ahead by far.
+const recordCost = 256
+
 // size is what the record counts for in its lane.
 func (r record) size() int { return len(r.Row) + len(r.Origin) }
 
@@ -43,7 +47,7 @@ func (r record) size() int { return len(r.Row) + len(r.Origin) }
 type pageRead struct {
 	records []record
 	token   string
-	bytes   int
+	bytes   int // held until the page is settled
 }
 
 // reader reads a channel ahead of the work: one page for each grant.
@@ -139,7 +143,7 @@ func (e *corruptRecord) Unwrap() error { return e.err }
 // same bytes again, well-formed, are taken as they are, since then it is our
 // reading of the checksum that differs from the service's.
 func (r *reader) decode(page *tunnel.Page, suspects map[uint64]bool) (pageRead, error) {
-	read := pageRead{records: make([]record, len(page.Records)), token: page.NextToken, bytes: page.Size}
+	read := pageRead{records: make([]record, len(page.Records)), token: page.NextToken, bytes: page.Size + recordCost*len(page.Records)}
 	var row, origin plainbuffer.Row
 	var corrupt error
 	for i, rec := range page.Records {
