@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -40,13 +41,13 @@ const (
 //     objects, each with an itemIdentifier, a string that is not empty. Keys
 //     that resemble neither may stand beside them.
 //   - an object with a key that resembles batchItemFailures (another case, a
-//     missing s, batch_item_failures), one with a key twice, and one in which
-//     some list holds objects with an itemIdentifier: an error. Any other
-//     object, such as {"ok":true}: success.
-//   - a list: an error if it holds objects with an itemIdentifier, else success.
-//   - a string whose content, or whose content out of base64, is an object is
-//     judged as that object: the Go runtimes answer so when a handler returns
-//     its JSON as a string or as bytes. Any other string: success.
+//     missing s, batch_item_failures), and one with a key twice: an error.
+//   - an object or a list that has batchItemFailures or itemIdentifier, or what
+//     resembles them, anywhere else, such as {"data":{"batchItemFailures":…}}:
+//     an error. Any other one, such as {"ok":true}: success.
+//   - a string whose content, or whose content out of base64, is an object or
+//     a list is judged as that: the Go runtimes answer so when a handler
+//     returns its JSON as a string or as bytes. Any other string: success.
 //   - text that is not JSON: success, unless it begins like JSON or like a
 //     page of HTML ({, [, " or <) or holds control characters: then it is an
 //     answer cut short, or not the function's.
@@ -84,12 +85,16 @@ func parseAnswer(text []byte) (Answer, error) {
 	case '{':
 		return parseObject(text)
 	case '[':
-		if holdsIdentifiers(text) {
-			return Answer{}, fmt.Errorf("a bare list of identifiers; it belongs into an object, under %s", failuresKey)
+		if mentionsFailures(text) {
+			return Answer{}, fmt.Errorf("a list with failures in it; they belong into an object, under %s", failuresKey)
 		}
 	case '"':
-		if object := objectInString(text); object != nil {
-			return parseObject(object)
+		var s string
+		if err := json.Unmarshal(text, &s); err != nil {
+			return Answer{}, err
+		}
+		if inner := jsonIn(s); inner != nil {
+			return parseAnswer(inner)
 		}
 	}
 	return Answer{}, nil
@@ -109,17 +114,13 @@ func checkPlain(text []byte) error {
 	return nil
 }
 
-// objectInString is the object that a JSON string holds, or nil.
-func objectInString(text []byte) []byte {
-	var s string
-	if json.Unmarshal(text, &s) != nil {
-		return nil
-	}
+// jsonIn is the object or list that a string holds, or nil.
+func jsonIn(s string) []byte {
 	inner := bytes.Trim([]byte(s), jsonSpace)
 	if decoded, err := base64.StdEncoding.DecodeString(s); err == nil {
 		inner = bytes.Trim(decoded, jsonSpace)
 	}
-	if len(inner) == 0 || inner[0] != '{' || !json.Valid(inner) {
+	if len(inner) == 0 || inner[0] != '{' && inner[0] != '[' || !json.Valid(inner) {
 		return nil
 	}
 	return inner
@@ -141,8 +142,8 @@ func parseObject(text []byte) (Answer, error) {
 			}
 		case resembles(key, failuresKey):
 			return fmt.Errorf("the key %q; is %s meant?", key, failuresKey)
-		case holdsIdentifiers(value):
-			return fmt.Errorf("the key %q lists identifiers; the key for that is %s", key, failuresKey)
+		case mentionsFailures(value):
+			return fmt.Errorf("the key %q has failures in it; they belong under %s, at the top", key, failuresKey)
 		}
 		seen[key] = true
 		return nil
@@ -202,24 +203,28 @@ func parseFailure(item []byte) (string, error) {
 	return *id, nil
 }
 
-// holdsIdentifiers says whether text is a list with an object in it that has
-// something like an itemIdentifier.
-func holdsIdentifiers(text []byte) bool {
-	var items []json.RawMessage
-	if text[0] != '[' || json.Unmarshal(text, &items) != nil {
-		return false
-	}
-	for _, item := range items {
-		found := false
-		if item[0] == '{' {
-			_ = eachMember(item, func(key string, _ json.RawMessage) error {
-				found = found || resembles(key, identifierKey)
-				return nil
-			})
+// mentionsFailures says whether something like one of the two keys stands
+// anywhere in a JSON value, be it within a string.
+func mentionsFailures(text []byte) bool {
+	var value any
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber() // a number beyond float64 must not hide the rest
+	return d.Decode(&value) == nil && mentions(value)
+}
+
+func mentions(value any) bool {
+	switch value := value.(type) {
+	case map[string]any:
+		for key, inner := range value {
+			if resembles(key, failuresKey) || resembles(key, identifierKey) || mentions(inner) {
+				return true
+			}
 		}
-		if found {
-			return true
-		}
+	case []any:
+		return slices.ContainsFunc(value, mentions)
+	case string:
+		inner := jsonIn(value)
+		return inner != nil && mentionsFailures(inner)
 	}
 	return false
 }

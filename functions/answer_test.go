@@ -55,6 +55,10 @@ func TestAnAnswerThatMayHaveMeantFailuresIsNeverTakenForSuccess(t *testing.T) {
 		`{"batchItemFailures":[{"itemIdentifier":"x"}],"batchItemFailures":[]}`, `{"batchItemFailures":[{"itemIdentifier":"x","itemIdentifier":"y"}]}`,
 		// cut short, or not the function's
 		`{"batchItemFailures":[{"itemIdentifier":"x"}`, `[`, `"ok`, `{"ok":true}}`, `{'batchItemFailures': []}`, "<html>502</html>", "\x00\x01", "\xa1\x71batchItemFailures", "\x1f\x8b",
+		// in a wrapping, as web frameworks and gateways have them
+		`{"code":0,"data":{"batchItemFailures":[{"itemIdentifier":"x"}]}}`, `{"data":[1e999,{"batch_item_failures":["x"]}]}`,
+		`{"statusCode":200,"body":"{\"batchItemFailures\":[{\"itemIdentifier\":\"x\"}]}"}`, `[{"batchItemFailures":[]}]`,
+		`"[{\"itemIdentifier\":\"x\"}]"`, `"W3siaXRlbUlkZW50aWZpZXIiOiJ4In1d"`,
 		// packed as a string
 		`"{\"batchItemFailure\":[]}"`, `"eyJiYXRjaEl0ZW1GYWlsdXJlcyI6W3t9XX0="`,
 	} {
