@@ -86,7 +86,8 @@ func (r *Record) Column(name string) (Value, bool) {
 
 // Fail marks the record as failed: this record is invoked again, and those of
 // the same key after it, while the rest of the batch is done. The error goes
-// to the log. A nil error takes the mark back, so that
+// to the log. A record without an Id, which the native trigger gives, fails the
+// whole batch. A nil error takes the mark back, so that
 //
 //	for _, r := range e.Records {
 //		r.Fail(handle(ctx, r))

@@ -79,6 +79,9 @@ func (f *function) invoke(ctx context.Context, payload []byte) (*Answer, error) 
 	}()
 	failed := f.handler(ctx, e)
 	returned = true
+	if failed == nil {
+		failed = failedUnnamed(e)
+	}
 	if err := f.journal.end(e, failed); err != nil {
 		return nil, err
 	}
@@ -86,6 +89,17 @@ func (f *function) invoke(ctx context.Context, payload []byte) (*Answer, error) 
 		return nil, failed
 	}
 	return answerOf(e), nil
+}
+
+// failedUnnamed is the error of a marked record that has no id for an answer to
+// name it by, as in events of the native trigger, which reads no answer either.
+func failedUnnamed(e *Event) error {
+	for i, r := range e.Records {
+		if r.failed != nil && r.ID == "" {
+			return fmt.Errorf("record %d, which has no Id, failed: %w", i, r.failed)
+		}
+	}
+	return nil
 }
 
 // answerOf lists the records that were marked, and says why on stderr: an

@@ -95,6 +95,14 @@ func TestUnderFunctionComputeAnErrorOrAPanicFailsTheBatch(t *testing.T) {
 	}
 }
 
+func TestARecordWithoutAnIdFailsTheBatchWhenItIsMarked(t *testing.T) {
+	r := local(t) // as the native trigger, which gives no ids and ignores answers
+	_, err := r.Invoke(t.Context(), []byte(strings.ReplaceAll(event("mark"), `"Id":"r3",`, "")))
+	if e, ok := errors.AsType[*runtime.FunctionError](err); !ok || !strings.Contains(e.Message, "3 is odd") {
+		t.Error(err)
+	}
+}
+
 // lambda runs the handler under Lambda's runtime API, gives it one event, and
 // returns where it posted what.
 func lambda(t *testing.T, payload string) (path, body string) {
