@@ -15,6 +15,9 @@ import (
 const (
 	region    = "local"
 	qualifier = "LATEST"
+
+	tooLargeType    = "ResponseTooLarge"
+	tooLargeMessage = "it answered more than 6 MiB; a handler answers nothing, or which records failed"
 )
 
 // api is the runtime API as one process sees it. The SDK takes any status but
@@ -120,6 +123,12 @@ func (p *process) post(w http.ResponseWriter, req *http.Request, read func(body 
 	case <-req.Context().Done():
 		return
 	}
+	var res result // read first: once it is finished, the process's output may be the next event's
+	if tooLarge {
+		res.err = &FunctionError{RequestID: id, Type: tooLargeType, Message: tooLargeMessage, LogTail: p.out.tail()}
+	} else {
+		res = read(body)
+	}
 	if !p.finish(inv) {
 		refuse(w, http.StatusConflict, "InvalidRequestID", "the request's time has run out")
 		return
@@ -128,16 +137,11 @@ func (p *process) post(w http.ResponseWriter, req *http.Request, read func(body 
 	if tooLarge {
 		// The SDK logs the refusal and never posts again: to wait for more
 		// would only run into the deadline.
-		e := &FunctionError{
-			RequestID: id, Type: "ResponseTooLarge", LogTail: p.out.tail(),
-			Message: fmt.Sprintf("it answered more than %d bytes; a handler answers nothing, or which records failed", AnswerLimit),
-		}
-		refuse(w, http.StatusRequestEntityTooLarge, e.Type, e.Message)
-		inv.result <- result{err: e}
-		return
+		refuse(w, http.StatusRequestEntityTooLarge, tooLargeType, tooLargeMessage)
+	} else {
+		w.WriteHeader(http.StatusOK)
 	}
-	w.WriteHeader(http.StatusOK)
-	inv.result <- read(body)
+	inv.result <- res
 }
 
 // working is what the process works on, if it has that id.
@@ -185,14 +189,19 @@ func (p *process) functionError(id string, body []byte) *FunctionError {
 		Stack   json.RawMessage `json:"stackTrace"`
 	}
 	if err := json.Unmarshal(body, &posted); err != nil || posted.Message == "" && posted.Type == "" {
-		e.Message = strings.ToValidUTF8(string(body[:min(len(body), tailSize)]), "?")
+		e.Message = bounded(string(body))
 		return e
 	}
-	e.Message, e.Stack = posted.Message, frames(posted.Stack)
+	e.Message, e.Stack = bounded(posted.Message), frames(posted.Stack)
 	if posted.Type != "" {
-		e.Type = posted.Type
+		e.Type = bounded(posted.Type)
 	}
 	return e
+}
+
+// bounded is the start of a text that goes into an error, and so into logs.
+func bounded(s string) string {
+	return strings.ToValidUTF8(s[:min(len(s), messageSize)], "?")
 }
 
 // frames reads a stack, which is a list of frames in Go's SDK and a list of

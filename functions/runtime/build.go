@@ -11,6 +11,7 @@ import (
 	goruntime "runtime"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Build compiles the main package in dir, with the go command and without cgo,
@@ -67,8 +68,12 @@ func compile(ctx context.Context, goCommand, dir, binary string) error {
 	cmd := exec.CommandContext(ctx, goCommand, "build", "-buildvcs=false", "-o", binary, ".")
 	cmd.Dir = dir
 	// The binary runs here, whatever the environment cross-compiles for.
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goruntime.GOOS, "GOARCH="+goruntime.GOARCH)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goruntime.GOOS, "GOARCH="+goruntime.GOARCH,
+		"GOTMPDIR="+filepath.Dir(binary)) // what a build that is broken off leaves goes with it
 	cmd.Stdout, cmd.Stderr = &printed, &printed
+	// Interrupted, it waits for its compilers; killed, it would leave them behind.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 5 * time.Second
 	err := cmd.Run()
 	switch {
 	case ctx.Err() != nil:

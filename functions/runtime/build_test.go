@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/culvertio/culvert/functions/runtime"
 )
@@ -56,11 +58,30 @@ func TestWithoutAGoCommandNothingIsBuilt(t *testing.T) {
 func TestABuildThatIsBrokenOffLeavesNothing(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
+	t.Setenv("GOCACHE", t.TempDir()) // so that there is much to compile
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
+	defer cancel()
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			if begun, err := filepath.Glob(filepath.Join(temp, "culvert-handler-*", "go-build*")); err != nil || len(begun) > 0 {
+				cancel()
+				return
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
 	if e := buildsNot(t, ctx, "testdata/handlers/alone"); !errors.Is(e, context.Canceled) {
 		t.Error(e)
 	}
+	cancel()
+	watch.Wait()
 	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
 		t.Error(left, err)
 	}

@@ -22,8 +22,8 @@ func (e *ConfigError) Error() string { return "runtime: " + e.Field + " " + e.Pr
 // panicked. Its process lives on.
 type FunctionError struct {
 	RequestID string
-	Type      string // the error's Go type; ResponseTooLarge: more than [AnswerLimit] was answered
-	Message   string
+	Type      string   // the error's Go type; ResponseTooLarge: more than [AnswerLimit] was answered
+	Message   string   // its first 4 KB
 	Stack     []string // of a panic: "function (file:line)", innermost first
 	// LogTail is the last 4 KB that the process has printed since it was given
 	// the event, as far as they have been read.

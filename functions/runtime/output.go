@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	tailSize = 4 << 10  // as much as Function Compute returns of a log
-	lineSize = 64 << 10 // a longer line is cut into several
+	tailSize    = 4 << 10  // as much as Function Compute returns of a log
+	messageSize = 4 << 10  // as much of a handler's error as is kept
+	lineSize    = 64 << 10 // a longer line is cut into several
 )
 
 // lockedWriter lets one process at a time write.

@@ -108,6 +108,16 @@ func TestAnErrorThatIsNotTheSDKsIsKeptAsItIs(t *testing.T) {
 	}
 }
 
+func TestALongErrorIsCut(t *testing.T) {
+	r, _ := start(t, runtime.Config{})
+	for _, do := range []string{"fail", "text error"} {
+		e := fails[*runtime.FunctionError](t, r, event(do, strings.Repeat("ö", 1<<20)))
+		if len(e.Error()) > 5<<10 || !strings.Contains(e.Error(), "öööö") {
+			t.Errorf("%s: an error of %d bytes", do, len(e.Error()))
+		}
+	}
+}
+
 func TestAProcessThatEndsWhileItHandlesAnEventIsReportedAndReplaced(t *testing.T) {
 	for _, c := range []struct {
 		do, text   string
