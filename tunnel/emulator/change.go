@@ -23,6 +23,8 @@ type write struct {
 	row    plainbuffer.Row
 	expect tablepb.RowExistenceExpectation
 	size   int // bytes of the encoded row
+
+	returnKey bool // the answer says the key
 }
 
 // decode makes a write of an encoded row, which it keeps, and checks

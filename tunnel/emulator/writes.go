@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/culvertio/culvert/tunnel/emulator/tablepb"
 	"github.com/culvertio/culvert/tunnel/plainbuffer"
@@ -10,8 +11,11 @@ import (
 
 // The calls that write rows.
 
-// maxBatchRows is the service's limit of rows in one BatchWriteRow.
-const maxBatchRows = 200
+// The service's limits of one BatchWriteRow.
+const (
+	maxBatchRows  = 200
+	maxBatchBytes = 4 << 20
+)
 
 func (e *Emulator) putRow(q *tablepb.PutRowRequest) (*tablepb.PutRowResponse, error) {
 	consumed, row, err := e.writeRow(tunnelpb.ActionType_PUT_ROW, q, q.GetRow())
@@ -53,33 +57,47 @@ func (e *Emulator) writeRow(action tunnelpb.ActionType, q rowRequest, encoded []
 	if err != nil {
 		return nil, nil, err
 	}
-	return t.writeEncoded(action, encoded, q.GetCondition(), q.GetReturnContent())
-}
-
-// writeEncoded writes one row and gives what the answer says of it.
-func (t *table) writeEncoded(action tunnelpb.ActionType, encoded []byte, condition *tablepb.Condition, content *tablepb.ReturnContent) (*tablepb.ConsumedCapacity, []byte, error) {
-	if len(condition.GetColumnCondition()) > 0 {
-		return nil, nil, unsupported("column conditions")
-	}
-	if content.GetReturnType() == tablepb.ReturnType_RT_AFTER_MODIFY || len(content.GetReturnColumnNames()) > 0 {
-		return nil, nil, unsupported("returning columns after the change (RT_AFTER_MODIFY)")
-	}
-	w, err := t.decode(action, encoded)
+	w, err := t.check(action, encoded, q.GetCondition(), q.GetReturnContent())
 	if err != nil {
 		return nil, nil, err
 	}
+	return t.perform(w)
+}
+
+// check makes a write of an encoded row and checks everything that does not
+// depend on the table's rows.
+func (t *table) check(action tunnelpb.ActionType, encoded []byte, condition *tablepb.Condition, content *tablepb.ReturnContent) (*write, error) {
+	if len(condition.GetColumnCondition()) > 0 {
+		return nil, unsupported("column conditions")
+	}
+	if content.GetReturnType() == tablepb.ReturnType_RT_AFTER_MODIFY || len(content.GetReturnColumnNames()) > 0 {
+		return nil, unsupported("returning columns after the change (RT_AFTER_MODIFY)")
+	}
+	w, err := t.decode(action, encoded)
+	if err != nil {
+		return nil, err
+	}
 	w.expect = condition.GetRowExistence()
+	w.returnKey = content.GetReturnType() == tablepb.ReturnType_RT_PK
+	return w, nil
+}
+
+// perform applies a write and gives what the answer says of it.
+func (t *table) perform(w *write) (*tablepb.ConsumedCapacity, []byte, error) {
 	if err := t.write(w); err != nil {
 		return nil, nil, err
 	}
 	var row []byte
-	if content.GetReturnType() == tablepb.ReturnType_RT_PK {
+	if w.returnKey {
 		row = plainbuffer.Append(nil, &plainbuffer.Row{Key: w.row.Key})
 	}
 	return consumedWriting(w.size), row, nil
 }
 
-// batchWriteRow writes each row for itself: one that fails stops no other.
+// batchWriteRow refuses the whole batch, and writes nothing, if a row of it is
+// not right in itself, or if two rows of a table have one key: the service's
+// document of the call says so. What depends on the rows that are there is
+// judged row by row, and one that fails stops no other.
 func (e *Emulator) batchWriteRow(q *tablepb.BatchWriteRowRequest) (*tablepb.BatchWriteRowResponse, error) {
 	if q.GetTransactionId() != "" {
 		return nil, unsupported("local transactions")
@@ -87,32 +105,15 @@ func (e *Emulator) batchWriteRow(q *tablepb.BatchWriteRowRequest) (*tablepb.Batc
 	if q.GetIsAtomic() {
 		return nil, unsupported("atomic batches")
 	}
-	rows := 0
-	tables := make([]*table, len(q.GetTables()))
-	for i, in := range q.GetTables() {
-		t, err := e.table(in.GetTableName())
-		if err != nil {
-			return nil, err
-		}
-		tables[i] = t
-		rows += len(in.GetRows())
-	}
-	if rows == 0 {
-		return nil, failf(codeParameterInvalid, "No row is specified in BatchWriteRow.")
-	}
-	if rows > maxBatchRows {
-		return nil, failf(codeParameterInvalid, "Rows count exceeds the upper limit: %d, limit count: %d.", rows, maxBatchRows)
+	tables, writes, err := e.checkBatch(q)
+	if err != nil {
+		return nil, err
 	}
 	answer := &tablepb.BatchWriteRowResponse{}
-	for i, in := range q.GetTables() {
-		out := &tablepb.TableInBatchWriteRowResponse{TableName: in.TableName}
-		for _, r := range in.GetRows() {
-			action := map[tablepb.OperationType]tunnelpb.ActionType{
-				tablepb.OperationType_PUT:    tunnelpb.ActionType_PUT_ROW,
-				tablepb.OperationType_UPDATE: tunnelpb.ActionType_UPDATE_ROW,
-				tablepb.OperationType_DELETE: tunnelpb.ActionType_DELETE_ROW,
-			}[r.GetType()]
-			consumed, row, err := tables[i].writeEncoded(action, r.GetRowChange(), r.GetCondition(), r.GetReturnContent())
+	for i, t := range tables {
+		out := &tablepb.TableInBatchWriteRowResponse{TableName: &t.name}
+		for _, w := range writes[i] {
+			consumed, row, err := t.perform(w)
 			if err != nil {
 				fail, ok := errors.AsType[*Error](err)
 				if !ok {
@@ -129,4 +130,56 @@ func (e *Emulator) batchWriteRow(q *tablepb.BatchWriteRowRequest) (*tablepb.Batc
 		answer.Tables = append(answer.Tables, out)
 	}
 	return answer, nil
+}
+
+// checkBatch gives a batch's tables, and the writes to each.
+func (e *Emulator) checkBatch(q *tablepb.BatchWriteRowRequest) ([]*table, [][]*write, error) {
+	rows, size := 0, 0
+	for _, in := range q.GetTables() {
+		rows += len(in.GetRows())
+		if len(in.GetRows()) == 0 {
+			return nil, nil, failf(codeParameterInvalid, "No row is specified in table %s of BatchWriteRow.", in.GetTableName())
+		}
+	}
+	if rows == 0 {
+		return nil, nil, failf(codeParameterInvalid, "No row is specified in BatchWriteRow.")
+	}
+	if rows > maxBatchRows {
+		return nil, nil, failf(codeParameterInvalid, "Rows count exceeds the upper limit: %d, limit count: %d.", rows, maxBatchRows)
+	}
+	var tables []*table
+	var writes [][]*write
+	for _, in := range q.GetTables() {
+		t, err := e.table(in.GetTableName())
+		if err != nil {
+			return nil, nil, err
+		}
+		if slices.Contains(tables, t) {
+			return nil, nil, failf(codeParameterInvalid, "Duplicated table name in BatchWriteRow: '%s'.", t.name)
+		}
+		keys := make(map[string]bool, len(in.GetRows()))
+		var its []*write
+		for _, r := range in.GetRows() {
+			w, err := t.check(actions[r.GetType()], r.GetRowChange(), r.GetCondition(), r.GetReturnContent())
+			if err != nil {
+				return nil, nil, err
+			}
+			if keys[string(w.row.KeyBytes)] {
+				return nil, nil, failf(codeParameterInvalid, "Duplicated primary key in BatchWriteRow: row %d of table %s.", len(its), t.name)
+			}
+			keys[string(w.row.KeyBytes)] = true
+			if size += w.size; size > maxBatchBytes {
+				return nil, nil, failf(codeParameterInvalid, "The total data size of BatchWriteRow exceeds the limit: %d bytes.", maxBatchBytes)
+			}
+			its = append(its, w)
+		}
+		tables, writes = append(tables, t), append(writes, its)
+	}
+	return tables, writes, nil
+}
+
+var actions = map[tablepb.OperationType]tunnelpb.ActionType{
+	tablepb.OperationType_PUT:    tunnelpb.ActionType_PUT_ROW,
+	tablepb.OperationType_UPDATE: tunnelpb.ActionType_UPDATE_ROW,
+	tablepb.OperationType_DELETE: tunnelpb.ActionType_DELETE_ROW,
 }

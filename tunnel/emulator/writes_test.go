@@ -1,0 +1,104 @@
+package emulator
+
+import (
+	"testing"
+
+	"github.com/culvertio/culvert/tunnel/emulator/tablepb"
+	"github.com/culvertio/culvert/tunnel/plainbuffer"
+	"github.com/culvertio/culvert/tunnel/tunnelpb"
+)
+
+func batchOf(rows ...*tablepb.RowInBatchWriteRowRequest) *tablepb.TableInBatchWriteRowRequest {
+	return &tablepb.TableInBatchWriteRowRequest{TableName: new("t"), Rows: rows}
+}
+
+func rowInBatch(typ tablepb.OperationType, r plainbuffer.Row) *tablepb.RowInBatchWriteRowRequest {
+	return &tablepb.RowInBatchWriteRowRequest{
+		Type:      typ.Enum(),
+		RowChange: plainbuffer.Append(nil, &r),
+		Condition: &tablepb.Condition{RowExistence: tablepb.RowExistenceExpectation_IGNORE.Enum()},
+	}
+}
+
+func TestABatchThatIsNotRightWritesNothing(t *testing.T) {
+	good := rowInBatch(tablepb.OperationType_PUT, putOf("good", 1).Row)
+	dup := rowInBatch(tablepb.OperationType_DELETE, plainbuffer.Row{Key: keyOf("good")})
+	conditional := rowInBatch(tablepb.OperationType_PUT, putOf("b", 1).Row)
+	conditional.Condition.ColumnCondition = []byte("c")
+	returning := rowInBatch(tablepb.OperationType_PUT, putOf("b", 1).Row)
+	returning.ReturnContent = &tablepb.ReturnContent{ReturnType: tablepb.ReturnType_RT_AFTER_MODIFY.Enum()}
+	large := func(k string) *tablepb.RowInBatchWriteRowRequest {
+		c := putOf(k, 1)
+		c.Row.Columns = append(c.Row.Columns, plainbuffer.Cell{Name: []byte("b"), Value: plainbuffer.BlobValue(make([]byte, maxColumnBytes))})
+		return rowInBatch(tablepb.OperationType_PUT, c.Row)
+	}
+	many := batchOf(good)
+	for i := range maxBatchRows {
+		many.Rows = append(many.Rows, rowInBatch(tablepb.OperationType_PUT, putOf(string(rune('a'+i)), 1).Row))
+	}
+	other := batchOf(good)
+	other.TableName = new("other")
+	for _, tt := range []struct {
+		name   string
+		tables []*tablepb.TableInBatchWriteRowRequest
+		change func(*tablepb.BatchWriteRowRequest)
+		code   string
+	}{
+		{"one key twice", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, dup)}, nil, codeParameterInvalid},
+		{"one table twice", []*tablepb.TableInBatchWriteRowRequest{batchOf(good), batchOf(rowInBatch(tablepb.OperationType_PUT, putOf("b", 1).Row))}, nil, codeParameterInvalid},
+		{"no table", nil, nil, codeParameterInvalid},
+		{"a table without rows", []*tablepb.TableInBatchWriteRowRequest{batchOf(good), batchOf()}, nil, codeParameterInvalid},
+		{"a table that is not there", []*tablepb.TableInBatchWriteRowRequest{batchOf(good), other}, nil, codeObjectNotExist},
+		{"a wrong key", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, rowInBatch(tablepb.OperationType_PUT, plainbuffer.Row{}))}, nil, codeInvalidPK},
+		{"a wrong column", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, rowInBatch(tablepb.OperationType_UPDATE, plainbuffer.Row{Key: keyOf("b")}))}, nil, codeParameterInvalid},
+		{"a row that is none", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, &tablepb.RowInBatchWriteRowRequest{
+			Type: tablepb.OperationType_PUT.Enum(), RowChange: []byte("x"), Condition: good.GetCondition(),
+		})}, nil, codeParameterInvalid},
+		{"a column condition", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, conditional)}, nil, codeUnsupported},
+		{"a row to return", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, returning)}, nil, codeUnsupported},
+		{"too many rows", []*tablepb.TableInBatchWriteRowRequest{many}, nil, codeParameterInvalid},
+		{"too many bytes", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, large("b"), large("c"))}, nil, codeParameterInvalid},
+		{"atomic", []*tablepb.TableInBatchWriteRowRequest{batchOf(good)}, func(q *tablepb.BatchWriteRowRequest) { q.IsAtomic = new(true) }, codeUnsupported},
+		{"transaction", []*tablepb.TableInBatchWriteRowRequest{batchOf(good)}, func(q *tablepb.BatchWriteRowRequest) { q.TransactionId = new("x") }, codeUnsupported},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := newEmulator(t, Config{})
+			newTableOf(t, e, 1)
+			id := newTunnelOf(t, e, tunnelpb.TunnelType_STREAM, nil)
+			q := &tablepb.BatchWriteRowRequest{Tables: tt.tables}
+			if tt.change != nil {
+				tt.change(q)
+			}
+			_, err := call[tablepb.BatchWriteRowResponse](t, e, "/BatchWriteRow", q)
+			wantCode(t, err, tt.code)
+			if records := consume(t, e, id); len(records) != 0 {
+				t.Errorf("%d changes were written", len(records))
+			}
+		})
+	}
+}
+
+func TestARowOfABatchThatFailsStopsNoOther(t *testing.T) {
+	e := newEmulator(t, Config{})
+	newTableOf(t, e, 1)
+	missing := rowInBatch(tablepb.OperationType_DELETE, plainbuffer.Row{Key: keyOf("missing")})
+	missing.Condition.RowExistence = tablepb.RowExistenceExpectation_EXPECT_EXIST.Enum()
+	old := putOf("old", 1)
+	old.Row.Columns[0].HasTimestamp, old.Row.Columns[0].Timestamp = true, 1
+	good := rowInBatch(tablepb.OperationType_PUT, putOf("good", 1).Row)
+	a := must[tablepb.BatchWriteRowResponse](t, e, "/BatchWriteRow", &tablepb.BatchWriteRowRequest{
+		Tables: []*tablepb.TableInBatchWriteRowRequest{batchOf(missing, rowInBatch(tablepb.OperationType_PUT, old.Row), good)},
+	})
+	rows := a.GetTables()[0].GetRows()
+	for i, code := range []string{codeConditionCheckFail, codeParameterInvalid, ""} {
+		if got := rows[i].GetError().GetCode(); got != code || rows[i].GetIsOk() != (code == "") {
+			t.Errorf("row %d: %v", i, rows[i])
+		}
+	}
+	read := must[tablepb.GetRowResponse](t, e, "/GetRow", &tablepb.GetRowRequest{
+		TableName: new("t"), PrimaryKey: plainbuffer.Append(nil, &plainbuffer.Row{Key: keyOf("good")}), MaxVersions: new(int32(1)),
+	})
+	if len(read.GetRow()) == 0 {
+		t.Error("the row that is right was not written")
+	}
+}
