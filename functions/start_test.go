@@ -28,7 +28,7 @@ import (
 var started string
 
 func TestMain(m *testing.M) {
-	binary, cleanup, err := runtime.Build(context.Background(), "testdata/handlers/started")
+	binary, cleanup, err := runtime.Build(context.Background(), "testdata/handlers/started", "")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -38,9 +39,18 @@ func unavailable(format string, args ...any) error {
 	return &exitError{exitUnavailable, fmt.Errorf(format, args...)}
 }
 
+// unlessInterrupted is the error of something that has to be done before
+// anything begins. It is not a failure if an interrupt broke it off.
+func unlessInterrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return &exitError{exitDone, errors.New("interrupted before anything began")}
+	}
+	return err
+}
+
 // interruptible gives a context that ends with the first SIGINT or SIGTERM;
-// the second ends the process. release must be called before main returns.
-func interruptible(stderr io.Writer) (ctx context.Context, release func()) {
+// the second calls leave and ends the process. release must be called before main returns.
+func interruptible(stderr io.Writer, leave func()) (ctx context.Context, release func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -52,6 +62,7 @@ func interruptible(stderr io.Writer) (ctx context.Context, release func()) {
 		fmt.Fprintln(stderr, "culvert: draining; interrupt again to leave at once")
 		cancel()
 		if _, ok := <-signals; ok {
+			leave()
 			os.Exit(exitInterrupted)
 		}
 	})

@@ -68,11 +68,14 @@ func (c *localCommand) Run(ctx context.Context, s *surroundings) error {
 	if err != nil {
 		return err
 	}
-	journals, err := os.MkdirTemp("", "culvert-journal-")
+	dir, err := s.scratch.dir()
 	if err != nil {
+		return err
+	}
+	journals := filepath.Join(dir, "journal")
+	if err := os.Mkdir(journals, 0o700); err != nil {
 		return unavailable("no place for the handler's journal: %w", err)
 	}
-	defer os.RemoveAll(journals) //nolint:errcheck // a leftover in the temporary directory
 
 	l := &local{out: s.stdout, samples: newSamples(c.Seed)}
 	remaining, err := c.run(ctx, l, s, handler, journals)
@@ -147,7 +150,7 @@ func (c *localCommand) run(ctx context.Context, l *local, s *surroundings, handl
 		}},
 	}
 	fmt.Fprintf(s.stdout, "building the handler %s\n", handler)
-	target, err := openTarget(ctx, config.Triggers[0], s.stdout, []string{"CULVERT_JOURNAL=" + journals}, logger)
+	target, err := s.openTarget(ctx, config.Triggers[0], []string{"CULVERT_JOURNAL=" + journals}, logger)
 	if err != nil {
 		return 0, err
 	}
@@ -158,7 +161,7 @@ func (c *localCommand) run(ctx context.Context, l *local, s *surroundings, handl
 		return 0, err
 	}
 	if err := l.makeFeed(ctx, client, c.Orders/3); err != nil {
-		return 0, err
+		return 0, unlessInterrupted(ctx, err)
 	}
 	l.dispatcher, err = dispatcher.New(config, dispatcher.Parts{
 		Client: client, Ledger: ledger, Targets: map[string]invoke.Target{"orders": target}, Logger: logger,

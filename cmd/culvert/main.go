@@ -37,29 +37,32 @@ type cli struct {
 // surroundings are what a command is given of the process it runs in, beside
 // a context that ends with the first interrupt.
 type surroundings struct {
-	stdout io.Writer
-	stderr io.Writer
+	stdout  io.Writer
+	stderr  io.Writer
+	scratch *scratch
 }
 
 func main() {
-	ctx, release := interruptible(os.Stderr)
-	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	s := &surroundings{stdout: os.Stdout, stderr: os.Stderr, scratch: &scratch{}}
+	ctx, release := interruptible(s.stderr, s.scratch.remove)
+	code := s.execute(ctx, os.Args[1:])
 	release()
+	s.scratch.remove()
 	os.Exit(code)
 }
 
 // execute runs one command line and returns the exit code.
-func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func (s *surroundings) execute(ctx context.Context, args []string) int {
 	helped := false
 	parser, err := kong.New(&cli{},
 		kong.Name("culvert"),
 		kong.Description(description),
-		kong.Writers(stdout, stderr),
+		kong.Writers(s.stdout, s.stderr),
 		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 80}),
 		kong.Exit(func(int) { helped = true }),
 	)
 	if err != nil {
-		fmt.Fprintln(stderr, "culvert:", err)
+		fmt.Fprintln(s.stderr, "culvert:", err)
 		return exitUsage
 	}
 	line, err := parser.Parse(args)
@@ -67,15 +70,15 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitDone
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "culvert: %v\nTry 'culvert --help', or --help after a command.\n", err)
+		fmt.Fprintf(s.stderr, "culvert: %v\nTry 'culvert --help', or --help after a command.\n", err)
 		return exitUsage
 	}
 	line.BindTo(ctx, (*context.Context)(nil))
-	err = line.Run(&surroundings{stdout: stdout, stderr: stderr})
+	err = line.Run(s)
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintln(stderr, "culvert:", err)
+	fmt.Fprintln(s.stderr, "culvert:", err)
 	var e *exitError
 	if errors.As(err, &e) {
 		return e.code

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -185,19 +186,48 @@ func TestARedisThatIsDownIsWaitedFor(t *testing.T) {
 	p.exits(exitDone)
 }
 
-func TestASecondInterruptLeavesAtOnce(t *testing.T) {
+func TestASecondInterruptLeavesAtOnceAndNothingBehind(t *testing.T) {
 	t.Parallel()
 	service := startService(t, 1)
 	load := &load{t: t, service: service, samples: newSamples(1)}
 	load.write(true)
 	service.makeTunnel(t)
 	config := service.configuration(t, "process:testdata/hangs", "timeout: 2s\n    batch", "timeout: 60s\n    batch")
-	p := start(t, nil, "run", "--config", config)
-	p.awaits("waiting for a lock")
-	p.signal(syscall.SIGINT)
-	p.awaits("interrupt again to leave at once")
-	p.signal(syscall.SIGINT)
-	p.exits(exitInterrupted)
+	for _, args := range [][]string{{"run", "--config", config}, {"local", "--handler", "testdata/hangs"}} {
+		temp := t.TempDir()
+		p := start(t, []string{"TMPDIR=" + temp}, args...)
+		p.awaits("waiting for a lock")
+		p.signal(syscall.SIGINT)
+		p.awaits("interrupt again to leave at once")
+		p.signal(syscall.SIGINT)
+		p.exits(exitInterrupted)
+		if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+			t.Errorf("culvert %s left %v (%v)", args[0], left, err)
+		}
+	}
+}
+
+func TestAnInterruptWhileTheHandlerIsBuiltOrStartedIsNoFailure(t *testing.T) {
+	t.Parallel()
+	service := startService(t, 1)
+	service.makeTunnel(t)
+	slow := filepath.Join(t.TempDir(), "slow")
+	if err := os.WriteFile(slow, []byte("#!/bin/sh\necho preparing\nexec sleep 1000\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for awaited, args := range map[string][]string{
+		"building the handler": {"local"}, // with an empty cache it takes a while
+		"preparing":            {"run", "--config", service.configuration(t, "process:"+slow)},
+	} {
+		temp := t.TempDir()
+		p := start(t, []string{"TMPDIR=" + temp, "GOCACHE=" + t.TempDir()}, args...)
+		p.awaits(awaited)
+		p.signal(syscall.SIGINT)
+		p.exits(exitDone, "interrupted before anything began")
+		if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+			t.Errorf("culvert %s left %v (%v)", args[0], left, err)
+		}
+	}
 }
 
 func TestLocalOnceDeliversAllThatItWrote(t *testing.T) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"log/slog"
 
 	"github.com/culvertio/culvert/dispatcher"
@@ -25,14 +24,17 @@ func newClient(c dispatcher.Config, logger *slog.Logger) (*tunnel.Client, error)
 }
 
 // openTarget makes the target of a trigger. Handlers that have to be built or
-// started are, before it returns; env is added to their environment, and what
-// they print goes to output.
-func openTarget(ctx context.Context, t dispatcher.Trigger, output io.Writer, env []string, logger *slog.Logger) (invoke.Target, error) {
+// started are, before it returns; env is added to their environment.
+func (s *surroundings) openTarget(ctx context.Context, t dispatcher.Trigger, env []string, logger *slog.Logger) (invoke.Target, error) {
+	dir, err := s.scratch.dir()
+	if err != nil {
+		return nil, err
+	}
 	target, err := invoke.Open(ctx, t.Function, invoke.Options{
-		Name: t.Name, Timeout: t.Timeout, AtOnce: t.Limit.AtOnce, Output: output, Env: env, Logger: logger,
+		Name: t.Name, Timeout: t.Timeout, AtOnce: t.Limit.AtOnce, Output: s.stdout, Env: env, Scratch: dir, Logger: logger,
 	})
 	if err != nil {
-		return nil, unavailable("trigger %s: %w", t.Name, err)
+		return nil, unlessInterrupted(ctx, unavailable("trigger %s: %w", t.Name, err))
 	}
 	return target, nil
 }

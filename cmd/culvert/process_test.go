@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asMain) != "" {
 		main()
 	}
-	binary, cleanup, err := runtime.Build(context.Background(), "testdata/recorder")
+	binary, cleanup, err := runtime.Build(context.Background(), "testdata/recorder", "")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

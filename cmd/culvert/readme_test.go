@@ -91,7 +91,7 @@ func TestTheReadmesHandlerRuns(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(source), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	binary, cleanup, err := runtime.Build(t.Context(), dir)
+	binary, cleanup, err := runtime.Build(t.Context(), dir, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

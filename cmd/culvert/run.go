@@ -41,7 +41,7 @@ func (c *runCommand) Run(ctx context.Context, s *surroundings) error {
 	}
 	targets := map[string]invoke.Target{}
 	for _, t := range config.Triggers {
-		target, err := openTarget(ctx, t, s.stdout, nil, logger)
+		target, err := s.openTarget(ctx, t, nil, logger)
 		if err != nil {
 			return err
 		}
@@ -62,13 +62,10 @@ func (c *runCommand) Run(ctx context.Context, s *surroundings) error {
 		return err
 	}
 	if ctx.Err() != nil {
-		return nil // interrupted before anything began
+		return unlessInterrupted(ctx, ctx.Err())
 	}
 	if err := d.Run(ctx); err != nil {
-		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			return nil // interrupted while it looked for the tunnel
-		}
-		return unavailable("%w", err)
+		return unlessInterrupted(ctx, unavailable("%w", err)) // it looks for the tunnel first
 	}
 	return nil
 }

@@ -16,9 +16,12 @@ type Options struct {
 	// AtOnce is how many invocations may be under way at once: so many
 	// connections to a URL, so many processes of a handler. Default 32.
 	AtOnce int
-	Output io.Writer    // receives what handler processes print. Default os.Stderr
-	Env    []string     // added to the environment of handler processes
-	Logger *slog.Logger // default slog.Default()
+	Output io.Writer // receives what handler processes print. Default os.Stderr
+	Env    []string  // added to the environment of handler processes
+	// Scratch is the directory in which handlers are built; each is removed
+	// when its target is closed. Default: the system's for temporary files.
+	Scratch string
+	Logger  *slog.Logger // default slog.Default()
 }
 
 // Open makes the target that a configuration names: http://…, https://… or
@@ -45,6 +48,7 @@ func Open(ctx context.Context, function string, o Options) (Target, error) {
 		Name:      o.Name,
 		Output:    o.Output,
 		Env:       o.Env,
+		Scratch:   o.Scratch,
 		Logger:    o.Logger,
 	})
 }

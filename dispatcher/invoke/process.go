@@ -28,6 +28,7 @@ type ProcessConfig struct {
 	Name      string        // of the function, in output and errors. Default: the binary's
 	Output    io.Writer     // receives what the processes print. Default os.Stderr
 	Env       []string      // added to the processes' environment
+	Scratch   string        // the directory in which a handler is built. Default: the system's for temporary files
 	Logger    *slog.Logger  // default slog.Default()
 }
 
@@ -53,7 +54,7 @@ func NewProcess(ctx context.Context, c ProcessConfig) (Target, error) {
 	}
 	binary, cleanup := path, func() {}
 	if info.IsDir() {
-		if binary, cleanup, err = runtime.Build(ctx, path); err != nil {
+		if binary, cleanup, err = runtime.Build(ctx, path, c.Scratch); err != nil {
 			return nil, err
 		}
 	}

@@ -15,10 +15,11 @@ import (
 )
 
 // Build compiles the main package in dir, with the go command and without cgo,
-// for this machine, and returns the path of its binary. cleanup removes the
-// binary; it is never nil. Every failure is a [*BuildError]. Build blocks until
+// for this machine, and returns the path of its binary, which is in a new
+// directory within parent; empty means the system's temporary directory.
+// cleanup removes the new directory; it is never nil. Every failure is a [*BuildError]. Build blocks until
 // the compiler is done or ctx ends.
-func Build(ctx context.Context, dir string) (binary string, cleanup func(), err error) {
+func Build(ctx context.Context, dir, parent string) (binary string, cleanup func(), err error) {
 	cleanup = func() {}
 	if err := checkSource(dir); err != nil {
 		return "", cleanup, err
@@ -30,7 +31,7 @@ func Build(ctx context.Context, dir string) (binary string, cleanup func(), err 
 			Hint: "install Go from https://go.dev/dl, or build the handler elsewhere and name its binary",
 		}
 	}
-	temp, err := os.MkdirTemp("", "culvert-handler-")
+	temp, err := os.MkdirTemp(parent, "culvert-handler-")
 	if err != nil {
 		return "", cleanup, &BuildError{Dir: dir, Problem: "no place for the binary", Err: err, Hint: "TMPDIR must name a directory that can be written"}
 	}

@@ -16,7 +16,7 @@ import (
 // buildsNot returns the BuildError that the directory must bring.
 func buildsNot(t *testing.T, ctx context.Context, dir string) *runtime.BuildError {
 	t.Helper()
-	binary, cleanup, err := runtime.Build(ctx, dir)
+	binary, cleanup, err := runtime.Build(ctx, dir, "")
 	cleanup()
 	e, ok := errors.AsType[*runtime.BuildError](err)
 	if !ok || binary != "" || e.Dir != dir || e.Hint == "" {

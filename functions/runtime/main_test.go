@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 		parent(name)
 		return
 	}
-	binary, cleanup, err := runtime.Build(context.Background(), "testdata/handlers/alone")
+	binary, cleanup, err := runtime.Build(context.Background(), "testdata/handlers/alone", "")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

@@ -12,7 +12,7 @@ import (
 )
 
 func TestEachChangeIsPrintedAndAMalformedOrderAloneFails(t *testing.T) {
-	binary, cleanup, err := runtime.Build(t.Context(), ".")
+	binary, cleanup, err := runtime.Build(t.Context(), ".", t.TempDir())
 	defer cleanup()
 	if err != nil {
 		t.Fatal(err)
