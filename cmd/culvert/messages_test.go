@@ -157,7 +157,7 @@ func TestARedisThatIsDownIsWaitedFor(t *testing.T) {
 	journals := t.TempDir()
 	run := func() *process {
 		p := start(t, []string{"CULVERT_JOURNAL=" + journals}, "run", "--config", config)
-		p.awaits(address, "nothing begins until the ledger is there")
+		p.awaits(address, "nothing begins until the ledger is there", `"asked_again_in":"500ms"`)
 		return p
 	}
 

@@ -193,6 +193,8 @@ func (r *reader) bytes(to *int64) reading {
 	}
 }
 
+var database = regexp.MustCompile(`^(/[0-9]{0,9})?$`)
+
 // redis reads the URL of a Redis server. It is never shown: it may hold a
 // password.
 func (r *reader) redis(to *string) reading {
@@ -205,7 +207,7 @@ func (r *reader) redis(to *string) reading {
 		switch {
 		case err == nil && u.Scheme == "rediss":
 			r.mistake(path, r.seen[path], "rediss:// is not yet supported: use redis:// within a trusted network")
-		case err != nil || u.Scheme != "redis" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "":
+		case err != nil || u.Scheme != "redis" || u.Hostname() == "" || !database.MatchString(u.Path) || u.RawQuery != "" || u.Fragment != "":
 			r.mistake(path, r.seen[path], "not the URL of a Redis server: write redis://[USER:PASSWORD@]HOST[:PORT][/DB]")
 		default:
 			*to = text
