@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/culvertio/culvert/dispatcher"
@@ -57,6 +58,9 @@ type local struct {
 	written    []check.Write
 	due        int // records that the tunnel has to deliver of it
 	started    time.Time
+
+	records     bool  // the handler is one that records its invocations
+	invocations int64 // as the dispatcher counted them
 }
 
 // Run starts the parts, drives them, takes them down and judges.
@@ -77,7 +81,7 @@ func (c *localCommand) Run(ctx context.Context, s *surroundings) error {
 		return unavailable("no place for the handler's journal: %w", err)
 	}
 
-	l := &local{out: s.stdout, samples: newSamples(c.Seed)}
+	l := &local{out: s.stdout, samples: newSamples(c.Seed), records: c.Handler == ""}
 	remaining, err := c.run(ctx, l, s, handler, journals)
 	if err != nil {
 		return err
@@ -173,9 +177,11 @@ func (c *localCommand) run(ctx context.Context, l *local, s *surroundings, handl
 	// An interrupt ends the writing; the dispatcher first delivers what is
 	// written.
 	dispatching, drain := context.WithCancel(context.WithoutCancel(ctx))
-	defer drain()
 	dispatched := make(chan error, 1)
-	go func() { dispatched <- l.dispatcher.Run(dispatching) }()
+	var running sync.WaitGroup
+	running.Go(func() { dispatched <- l.dispatcher.Run(dispatching) })
+	defer running.Wait()
+	defer drain()
 	l.started = time.Now()
 	if err := l.drive(ctx, c.Once, c.Orders-c.Orders/3, dispatched); err != nil {
 		return 0, err
@@ -185,6 +191,7 @@ func (c *localCommand) run(ctx context.Context, l *local, s *surroundings, handl
 		return 0, unavailable("%w", err)
 	}
 	l.printStatus()
+	l.invocations = l.dispatcher.Stats().Invocations
 	return l.server.Remaining(sampleTable, sampleFeed)
 }
 
@@ -207,7 +214,7 @@ func (l *local) makeFeed(ctx context.Context, client *tunnel.Client, base int) e
 		return fmt.Errorf("make the sample tunnel: %w", err)
 	}
 	l.due = len(l.samples.open)
-	fmt.Fprintf(l.out, "table %s with %d sample orders, tunnel %s made\n", sampleTable, l.due, sampleFeed)
+	fmt.Fprintf(l.out, "table %s made; %d changes of sample orders left %d rows in it: the base data of the tunnel %s\n", sampleTable, base, l.due, sampleFeed)
 	return nil
 }
 

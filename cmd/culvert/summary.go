@@ -17,7 +17,8 @@ func (l *local) summarize(journals string, remaining int64) error {
 	if err != nil {
 		return fmt.Errorf("judge the run: %w", err)
 	}
-	if len(entries) == 0 && remaining == 0 {
+	// Where nothing was invoked, a silent handler is no excuse.
+	if len(entries) == 0 && remaining == 0 && !l.records && l.invocations > 0 {
 		fmt.Fprintln(l.out, "\nno summary: the handler records nothing, as it does not use functions.Start; the dispatcher saw all settled")
 		return nil
 	}
