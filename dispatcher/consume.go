@@ -231,6 +231,7 @@ func (c *consumption) run(ctx, soft context.Context, token string) (tunnel.End, 
 			pages = nil // one under way stands behind what is forgotten now
 			c.forget()
 		case <-ctx.Done():
+			c.logUnsettled()
 			return tunnel.EndLost, ctx.Err()
 		}
 	}
@@ -392,6 +393,14 @@ func (c *consumption) ended(ctx context.Context) (tunnel.End, bool) {
 	if c.committing || !drained {
 		return 0, false
 	}
+	c.logUnsettled()
 	c.claim.release(ctx, false)
 	return tunnel.EndDrained, true
+}
+
+// logUnsettled says what is left behind by a channel that is given up.
+func (c *consumption) logUnsettled() {
+	if n := c.progress.Unsettled(); n > 0 {
+		c.log.Warn("the channel is given up with records that are not settled: whoever has it next delivers them again", "records", n)
+	}
 }

@@ -161,7 +161,7 @@ func (d *delivery) run(soft, hard context.Context, report func(settled []record)
 			level = slog.LevelError
 		}
 		d.log.Log(hard, level, "an attempt failed and is repeated",
-			"batch", d.id, "attempt", attempt, "records", len(d.left), "class", result.Class,
+			"batch", d.id, "attempt", attempt, "records", len(d.left), "class", result.Class.String(),
 			"error", result.Err, "request", result.RequestID, "again_in", decision.Delay)
 		d.unanswered = decision.Unanswered
 		if decision.Ran {

@@ -41,6 +41,10 @@ type call struct {
 	once                    bool // an attempt that may have been applied is not repeated
 }
 
+// firstWarning is how long a call fails before the log warns of it, and then
+// each time that it has failed for twice as long.
+const firstWarning = time.Second
+
 // do makes the call, again and again while that may help. read takes the
 // body of an answer of success, and may keep it.
 func (c *Client) do(ctx context.Context, k call, in proto.Message, read func(body []byte) error) error {
@@ -49,6 +53,7 @@ func (c *Client) do(ctx context.Context, k call, in proto.Message, read func(bod
 		return k.fail(unsent, fmt.Errorf("encode the request: %w", err))
 	}
 	start := time.Now()
+	warnAfter := firstWarning
 	applied := false
 	for n := 0; ; n++ {
 		e := c.attempt(ctx, k, body, read)
@@ -65,10 +70,11 @@ func (c *Client) do(ctx context.Context, k call, in proto.Message, read func(bod
 			return e
 		}
 		level := slog.LevelDebug
-		if wait >= time.Second {
+		if elapsed := time.Since(start); elapsed >= warnAfter {
 			level = slog.LevelWarn
+			warnAfter = 2 * elapsed
 		}
-		c.log.Log(ctx, level, "tunnel call failed, trying again", "op", k.op, "attempt", n+1, "wait", wait, "error", e)
+		c.log.Log(ctx, level, "tunnel call failed, trying again", "op", k.op, "attempt", n+1, "wait", wait, "gives_up_after", k.schedule.Total, "error", e)
 		if err := sleep(ctx, wait); err != nil {
 			e := k.fail(unsent, fmt.Errorf("%w; the last attempt: %w", err, e))
 			e.applied = applied

@@ -34,6 +34,7 @@ type session struct {
 	nextBeat   time.Time          // the regular one
 	notBefore  time.Time          // the gap's end
 	early      bool               // a heartbeat is wanted before nextBeat
+	heard      bool               // some heartbeat was answered
 	lastFailed error              // why heartbeats fail at present
 }
 
@@ -186,7 +187,11 @@ func (s *session) answered(a answer) error {
 	s.lastFailed = a.err
 	switch {
 	case a.err == nil:
-		s.heardAt = a.began
+		if s.heardAt = a.began; !s.heard && len(a.channels) == 0 {
+			s.log.Info("the service has no channel for this client yet; one that was killed keeps its channels until its heartbeat timeout has passed",
+				"heartbeat_timeout", s.worker.cfg.HeartbeatTimeout)
+		}
+		s.heard = true
 		s.do(s.machine.answered(now, a.channels))
 	case Fatal(a.err), errors.Is(a.err, CodeResourceGone):
 		return a.err
@@ -231,11 +236,12 @@ func (s *session) start(id string, version int64) {
 // ended takes note that a run has returned.
 func (s *session) ended(e runEnd) {
 	delete(s.runs, e.channel)
-	level := slog.LevelInfo
-	if e.err != nil {
-		level = slog.LevelWarn
+	log := s.log.With("channel", e.channel, "end", e.end.String())
+	if e.err == nil {
+		log.Info("channel ended")
+	} else {
+		log.Warn("channel ended", "error", e.err)
 	}
-	s.log.Log(context.Background(), level, "channel ended", "channel", e.channel, "end", e.end, "error", e.err)
 	s.do(s.machine.runEnded(time.Now(), e.channel, e.end))
 }
 
@@ -276,6 +282,7 @@ func (s *session) leave(ctx context.Context) {
 		}
 	}
 	if s.machine.owes() {
+		s.log.Info("tunnel worker gives its channels back", "wait", max(0, time.Until(s.notBefore)))
 		_ = sleep(ctx, time.Until(s.notBefore)) // beat says if ctx ended
 		s.beat(ctx, deadline)
 		if err := s.answered(<-s.answers); err != nil {

@@ -102,5 +102,14 @@ func (t *Tracker) Return() { t.moved = true }
 // Settled says whether everything added is settled.
 func (t *Tracker) Settled() bool { return len(t.pages) == 0 }
 
+// Unsettled is how many records are not settled.
+func (t *Tracker) Unsettled() int {
+	n := 0
+	for _, p := range t.pages {
+		n += p.unsettled
+	}
+	return n
+}
+
 // Held is how many bytes the pages with unsettled records hold.
 func (t *Tracker) Held() int64 { return t.held }

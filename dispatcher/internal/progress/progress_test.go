@@ -131,15 +131,15 @@ func TestProgressIsTheContiguousSettledPrefix(t *testing.T) {
 			}
 			taken = want
 			var held int64
-			settled := true
+			unsettled := 0
 			for _, m := range pages {
 				if m.left > 0 {
 					held += m.bytes
-					settled = false
+					unsettled += m.left
 				}
 			}
-			if p.Held() != held || p.Settled() != settled {
-				t.Fatalf("holds %d bytes, settled %v; want %d, %v", p.Held(), p.Settled(), held, settled)
+			if p.Held() != held || p.Unsettled() != unsettled || p.Settled() != (unsettled == 0) {
+				t.Fatalf("holds %d bytes of %d records, settled %v; want %d of %d", p.Held(), p.Unsettled(), p.Settled(), held, unsettled)
 			}
 		}
 	})
