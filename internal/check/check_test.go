@@ -284,9 +284,11 @@ func TestJournalsAreReadUpToTheirTornLine(t *testing.T) {
 		t.Fatal(v)
 	}
 
-	write("3.jsonl", begin+"{broken}\n"+begin)
-	if _, err := ReadJournals(dir); err == nil || !strings.Contains(err.Error(), "3.jsonl, line 2") {
-		t.Fatalf("a broken line in the middle reads as %v", err)
+	for _, broken := range []string{"{broken}", `{"time":"2026-01-02T0` + begin[:len(begin)-1], "null", "{}", `{"phase":"ends"}`, `{"phase":"end","batch":"b","attempt":2}`} {
+		write("3.jsonl", begin+broken+"\n"+begin)
+		if _, err := ReadJournals(dir); err == nil || !strings.Contains(err.Error(), "3.jsonl, line 2") {
+			t.Errorf("%s in the middle reads as %v", broken, err)
+		}
 	}
 }
 
@@ -329,6 +331,14 @@ func TestDeletesOfOneKeyAreToldApart(t *testing.T) {
 		t.Fatal(v)
 	}
 	if v := judge(0, 2, 3); v.Lost.Count != 1 {
+		t.Fatal(v)
+	}
+	written = written[:2]
+	log[1] = logged{0, row("0.5", DeleteRow, "")} // it stepped back after the only put
+	if v := judge(0, 1); !v.OK() {
+		t.Fatal(v)
+	}
+	if v := judge(1, 0); v.OutOfOrder.Count == 0 {
 		t.Fatal(v)
 	}
 }

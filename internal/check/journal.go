@@ -120,8 +120,11 @@ func ReadJournal(r io.Reader, file string) ([]Entry, error) {
 		if err := json.Unmarshal(text, &entry); err != nil {
 			return nil, fmt.Errorf("read journal %s, line %d: %w", file, line, err)
 		}
-		if entry.Phase == Begin && entry.Event == nil {
-			return nil, fmt.Errorf("read journal %s, line %d: an invocation begins without its event", file, line)
+		switch {
+		case entry.Phase == Begin && entry.Event != nil:
+		case entry.Phase == End && (entry.Outcome == OK || entry.Outcome == Failed):
+		default:
+			return nil, fmt.Errorf("read journal %s, line %d: neither a beginning with its event nor an end with its outcome", file, line)
 		}
 		entries = append(entries, entry)
 	}

@@ -189,14 +189,13 @@ func revisionOf(r record) (int64, bool) {
 
 // placeDeletes finds the changes of deletes. They carry no column, so a
 // delete is known by its place in the log: its id, which is its position,
-// lies between those of the puts and updates around it. Where the ids of puts
-// and updates do not rise with their revisions the log's clock has stepped
-// back; then the first delivery's place among the others decides.
+// lies between those of the puts and updates around it. Where ids do not rise
+// with the changes, as the log's clock has stepped back, the first delivery's
+// place among the others decides.
 func (j *judgement) placeDeletes(k *history) {
-	ids := map[int]string{}     // per change, its record's id
-	firsts := map[string]int{}  // per delete, the place that the key had reached before its first delivery
-	placed := map[string]int{}  // per delete, its change
-	reached, rising := -1, true // the highest place so far
+	ids := map[int]string{}    // per change, its record's id
+	firsts := map[string]int{} // per delete, the highest place that the key had reached before its first delivery
+	reached := -1
 	for _, d := range k.deliveries {
 		switch {
 		case d.place >= 0:
@@ -208,44 +207,16 @@ func (j *judgement) placeDeletes(k *history) {
 			}
 		}
 	}
-	former := ""
-	for place, c := range k.changes {
-		if id, ok := ids[place]; ok && !c.Base {
-			rising = rising && former < id
-			former = id
-		}
+	var byID, byArrival []gap
+	for id, first := range firsts {
+		byID = append(byID, gapOf(id, ids, len(k.changes)))
+		byArrival = append(byArrival, gap{id: id, low: first, high: len(k.changes)})
 	}
-
-	deletes := make([]string, 0, len(firsts))
-	for id := range firsts {
-		deletes = append(deletes, id)
-	}
-	slices.SortFunc(deletes, func(a, b string) int {
-		if rising {
-			return cmp.Compare(a, b)
-		}
-		return cmp.Or(cmp.Compare(firsts[a], firsts[b]), cmp.Compare(a, b))
-	})
-	next := 0
-	for _, id := range deletes {
-		low, high := firsts[id], len(k.changes)
-		if rising {
-			low = -1
-			for place, other := range ids {
-				if other < id || strings.HasPrefix(other, basePrefix) {
-					low = max(low, place)
-				} else {
-					high = min(high, place)
-				}
-			}
-		}
-		placed[id] = -1
-		for place := max(next, low+1); place < high; place++ {
-			if k.changes[place].Kind == DeleteRow {
-				placed[id] = place
-				next = place + 1
-				break
-			}
+	rising := k.rising(ids)
+	placed, all := k.fill(byID)
+	if !rising || !all {
+		if other, fits := k.fill(byArrival); !rising || fits {
+			placed = other
 		}
 	}
 	for _, d := range k.deliveries {
@@ -256,6 +227,59 @@ func (j *judgement) placeDeletes(k *history) {
 			j.verdict.Unknown.add("%s: record %s deletes the row where nobody did", k.name, d.id)
 		}
 	}
+}
+
+// rising says whether the ids of puts and updates rise with their places.
+func (k *history) rising(ids map[int]string) bool {
+	former := ""
+	for place, c := range k.changes {
+		if id, ok := ids[place]; ok && !c.Base {
+			if former >= id {
+				return false
+			}
+			former = id
+		}
+	}
+	return true
+}
+
+// gap is where the change of a delete may be: between two places.
+type gap struct {
+	id        string // the delete's
+	low, high int
+}
+
+// gapOf is the gap between the puts and updates whose ids are around the
+// delete's.
+func gapOf(id string, ids map[int]string, end int) gap {
+	g := gap{id: id, low: -1, high: end}
+	for place, other := range ids {
+		if other < id || strings.HasPrefix(other, basePrefix) {
+			g.low = max(g.low, place)
+		} else {
+			g.high = min(g.high, place)
+		}
+	}
+	return g
+}
+
+// fill gives each gap the first delete in it that is not taken, -1 if there is
+// none, and says whether each got one.
+func (k *history) fill(gaps []gap) (placed map[string]int, all bool) {
+	slices.SortFunc(gaps, func(a, b gap) int { return cmp.Or(cmp.Compare(a.low, b.low), cmp.Compare(a.id, b.id)) })
+	placed, all = map[string]int{}, true
+	next := 0
+	for _, g := range gaps {
+		placed[g.id] = -1
+		for place := max(next, g.low+1); place < g.high; place++ {
+			if k.changes[place].Kind == DeleteRow {
+				placed[g.id], next = place, place+1
+				break
+			}
+		}
+		all = all && placed[g.id] >= 0
+	}
+	return placed, all
 }
 
 // compare judges a delivery's content against the write and against earlier
