@@ -241,3 +241,20 @@ func TestWhatIsNotCommittedRemains(t *testing.T) {
 	_, err := e.Remaining("t", "other")
 	wantCode(t, err, "OTSParameterInvalid")
 }
+
+func TestNothingRemainsOfATerminatedChannel(t *testing.T) {
+	e := newEmulator(t, Config{})
+	newTableOf(t, e, 1)
+	mustWrite(t, e, putOf("a", 1))
+	id := newTunnelOf(t, e, tunnelpb.TunnelType_BASE_AND_STREAM, nil)
+	client := connect(t, e, id, 10)
+	held := beat(t, e, id, client)
+	if n, err := e.Remaining("t", "feed"); err != nil || n != 1 {
+		t.Errorf("%d records remain, %v; want 1", n, err)
+	}
+	// Its end was read, and never committed.
+	beat(t, e, id, client, report(held[0], tunnelpb.ChannelStatus_TERMINATED))
+	if n, err := e.Remaining("t", "feed"); err != nil || n != 0 {
+		t.Errorf("%d records remain, %v; want 0", n, err)
+	}
+}
