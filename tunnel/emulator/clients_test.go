@@ -193,8 +193,15 @@ func TestATunnelCallThatIsNotRightIsToldWhy(t *testing.T) {
 			n.StreamTunnelConfig = &tunnelpb.StreamTunnelConfig{EndOffset: new(uint64(1))}
 		}), "OTSUnsupportOperation"},
 		{"base data from an offset", "/tunnel/create", in(func(n *tunnelpb.Tunnel) {
-			n.TunnelType = tunnelpb.TunnelType_BASE_AND_STREAM.Enum()
+			n.TunnelType = tunnelpb.TunnelType_BASE_DATA.Enum()
 			n.StreamTunnelConfig = &tunnelpb.StreamTunnelConfig{StartOffset: new(uint64(1))}
+		}), "OTSParameterInvalid"},
+		{"base data from the earliest change", "/tunnel/create", in(func(n *tunnelpb.Tunnel) {
+			n.TunnelType = tunnelpb.TunnelType_BASE_DATA.Enum()
+			n.StreamTunnelConfig = &tunnelpb.StreamTunnelConfig{Flag: tunnelpb.StartOffsetFlag_EARLIEST.Enum()}
+		}), "OTSParameterInvalid"},
+		{"offset in the future", "/tunnel/create", in(func(n *tunnelpb.Tunnel) {
+			n.StreamTunnelConfig = &tunnelpb.StreamTunnelConfig{StartOffset: new(uint64(time.Now().Add(time.Minute).UnixNano()))}
 		}), "OTSParameterInvalid"},
 		{"offset out of range", "/tunnel/create", in(func(n *tunnelpb.Tunnel) {
 			n.StreamTunnelConfig = &tunnelpb.StreamTunnelConfig{StartOffset: new(uint64(1) << 63)}

@@ -56,7 +56,8 @@ type channel struct {
 }
 
 // newTunnel makes a tunnel of a table as it stands now: the base rows are
-// those of this moment, and the stream begins with the next change.
+// those of this moment, and the stream begins with the next change, or with an
+// earlier one if the configuration asks for it.
 func newTunnel(t *table, name string, kind tunnelpb.TunnelType, config *tunnelpb.StreamTunnelConfig, logger *slog.Logger) *tunnel {
 	n := &tunnel{
 		id:      newID(),

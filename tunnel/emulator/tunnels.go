@@ -27,12 +27,12 @@ func (e *Emulator) createTunnel(q *tunnelpb.CreateTunnelRequest) (*tunnelpb.Crea
 	if config.GetEndOffset() != 0 {
 		return nil, unsupported("end offsets of streams")
 	}
-	if in.GetTunnelType() != tunnelpb.TunnelType_STREAM &&
+	if in.GetTunnelType() == tunnelpb.TunnelType_BASE_DATA &&
 		(config.GetStartOffset() != 0 || config.GetFlag() != tunnelpb.StartOffsetFlag_LATEST) {
-		return nil, failf(codeParameterInvalid, "Only a Stream tunnel has a start offset: a %s tunnel's stream starts at its creation.", tunnelTypes[in.GetTunnelType()])
+		return nil, failf(codeParameterInvalid, "A BaseData tunnel has no stream that could start at an offset.")
 	}
-	if config.GetStartOffset() > 1<<63-1 {
-		return nil, failf(codeParameterInvalid, "The start offset %d is out of range.", config.GetStartOffset())
+	if now := time.Now().UnixNano(); config.GetStartOffset() > uint64(now) {
+		return nil, failf(codeParameterInvalid, "The start offset %d is in the future: it is %d (both nanoseconds).", config.GetStartOffset(), now)
 	}
 	if !tunnelNameForm.MatchString(in.GetTunnelName()) {
 		return nil, failf(codeParameterInvalid, "Invalid tunnel name: '%s'.", in.GetTunnelName())
