@@ -62,16 +62,7 @@ func TestTheTableClientIsToldWhatIsWrongWithItsTable(t *testing.T) {
 		p.SetColumnCondition(tablestore.NewSingleColumnCondition("v", tablestore.CT_EQUAL, int64(1)))
 	}), "OTSUnsupportOperation")
 
-	q := new(tablestore.BatchWriteRowRequest)
-	for range 2 {
-		d := &tablestore.DeleteRowChange{TableName: "here", PrimaryKey: key("k", "twice")}
-		d.SetCondition(tablestore.RowExistenceExpectation_IGNORE)
-		q.AddRowChange(d)
-	}
-	_, err := c.BatchWriteRow(q)
-	wantCode(t, err, "OTSParameterInvalid")
-
-	_, err = c.CreateTable(&tablestore.CreateTableRequest{
+	_, err := c.CreateTable(&tablestore.CreateTableRequest{
 		TableMeta:          &tablestore.TableMeta{TableName: "here", SchemaEntry: []*tablestore.PrimaryKeySchema{column("k", tablestore.PrimaryKeyType_STRING)}},
 		TableOption:        tablestore.NewTableOption(-1, 1),
 		ReservedThroughput: &tablestore.ReservedThroughput{},

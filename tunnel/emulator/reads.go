@@ -147,12 +147,12 @@ func (e *Emulator) getRange(q *tablepb.GetRangeRequest) (*tablepb.GetRangeRespon
 
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	rows, sign := t.rows.ascend(start), 1
+	rows, sign, than := t.rows.ascend(start), 1, "less"
 	if q.GetDirection() == tablepb.Direction_BACKWARD {
-		rows, sign = t.rows.descend(start), -1
+		rows, sign, than = t.rows.descend(start), -1, "more"
 	}
-	if sign*compareKeys(start, end) > 0 {
-		return nil, failf(codeParameterInvalid, "The start key is beyond the end key in direction %v.", q.GetDirection())
+	if sign*compareKeys(start, end) >= 0 {
+		return nil, failf(codeParameterInvalid, "Begin key must %s than end key in %v.", than, q.GetDirection())
 	}
 	answer := &tablepb.GetRangeResponse{Rows: []byte{}}
 	n := 0

@@ -272,3 +272,31 @@ func TestVersionsAndColumnsAreSelected(t *testing.T) {
 		})
 	}
 }
+
+func TestARangeThatHasNoRoomForAKeyIsRefused(t *testing.T) {
+	e := newEmulator(t, Config{})
+	newTableOf(t, e, 1)
+	key := func(k string) []byte { return plainbuffer.Append(nil, &plainbuffer.Row{Key: keyOf(k)}) }
+	for _, tt := range []struct {
+		direction  tablepb.Direction
+		start, end string
+		code       string
+	}{
+		{tablepb.Direction_FORWARD, "a", "b", ""},
+		{tablepb.Direction_FORWARD, "a", "a", codeParameterInvalid},
+		{tablepb.Direction_FORWARD, "b", "a", codeParameterInvalid},
+		{tablepb.Direction_BACKWARD, "b", "a", ""},
+		{tablepb.Direction_BACKWARD, "a", "a", codeParameterInvalid},
+		{tablepb.Direction_BACKWARD, "a", "b", codeParameterInvalid},
+	} {
+		_, err := call[tablepb.GetRangeResponse](t, e, "/GetRange", &tablepb.GetRangeRequest{
+			TableName: new("t"), Direction: tt.direction.Enum(), MaxVersions: new(int32(1)),
+			InclusiveStartPrimaryKey: key(tt.start), ExclusiveEndPrimaryKey: key(tt.end),
+		})
+		if tt.code != "" {
+			wantCode(t, err, tt.code)
+		} else if err != nil {
+			t.Errorf("%v from %s to %s: %v", tt.direction, tt.start, tt.end, err)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package emulator
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/culvertio/culvert/tunnel/emulator/tablepb"
 	"github.com/culvertio/culvert/tunnel/plainbuffer"
@@ -95,9 +94,10 @@ func (t *table) perform(w *write) (*tablepb.ConsumedCapacity, []byte, error) {
 }
 
 // batchWriteRow refuses the whole batch, and writes nothing, if a row of it is
-// not right in itself, or if two rows of a table have one key: the service's
-// document of the call says so. What depends on the rows that are there is
-// judged row by row, and one that fails stops no other.
+// not right in itself. What depends on the table, its schema included, is
+// judged row by row, and one that fails stops no other. A key may come more
+// than once: the service's document says otherwise, the tests of its SDK for
+// Python find it so.
 func (e *Emulator) batchWriteRow(q *tablepb.BatchWriteRowRequest) (*tablepb.BatchWriteRowResponse, error) {
 	if q.GetTransactionId() != "" {
 		return nil, unsupported("local transactions")
@@ -105,77 +105,81 @@ func (e *Emulator) batchWriteRow(q *tablepb.BatchWriteRowRequest) (*tablepb.Batc
 	if q.GetIsAtomic() {
 		return nil, unsupported("atomic batches")
 	}
-	tables, writes, err := e.checkBatch(q)
+	batch, err := e.checkBatch(q)
 	if err != nil {
 		return nil, err
 	}
 	answer := &tablepb.BatchWriteRowResponse{}
-	for i, t := range tables {
-		out := &tablepb.TableInBatchWriteRowResponse{TableName: &t.name}
-		for _, w := range writes[i] {
-			consumed, row, err := t.perform(w)
-			if err != nil {
-				fail, ok := errors.AsType[*Error](err)
-				if !ok {
-					return nil, err
-				}
-				out.Rows = append(out.Rows, &tablepb.RowInBatchWriteRowResponse{
-					IsOk:  new(false),
-					Error: &tablepb.Error{Code: &fail.Code, Message: &fail.Message},
-				})
-				continue
-			}
-			out.Rows = append(out.Rows, &tablepb.RowInBatchWriteRowResponse{IsOk: new(true), Consumed: consumed, Row: row})
-		}
-		answer.Tables = append(answer.Tables, out)
+	for _, b := range batch {
+		answer.Tables = append(answer.Tables, b.perform())
 	}
 	return answer, nil
 }
 
-// checkBatch gives a batch's tables, and the writes to each.
-func (e *Emulator) checkBatch(q *tablepb.BatchWriteRowRequest) ([]*table, [][]*write, error) {
+// tableBatch is what a batch writes to one table: for each row a write, or the
+// error of one that does not fit the table.
+type tableBatch struct {
+	table  *table
+	writes []*write
+	errs   []error
+}
+
+func (e *Emulator) checkBatch(q *tablepb.BatchWriteRowRequest) ([]tableBatch, error) {
 	rows, size := 0, 0
 	for _, in := range q.GetTables() {
-		rows += len(in.GetRows())
 		if len(in.GetRows()) == 0 {
-			return nil, nil, failf(codeParameterInvalid, "No row is specified in table %s of BatchWriteRow.", in.GetTableName())
+			return nil, failf(codeParameterInvalid, "No operation is specified for table: '%s'.", in.GetTableName())
+		}
+		rows += len(in.GetRows())
+		for _, r := range in.GetRows() {
+			size += len(r.GetRowChange())
 		}
 	}
-	if rows == 0 {
-		return nil, nil, failf(codeParameterInvalid, "No row is specified in BatchWriteRow.")
+	switch {
+	case rows == 0:
+		return nil, failf(codeParameterInvalid, "No row is specified in BatchWriteRow.")
+	case rows > maxBatchRows:
+		return nil, failf(codeParameterInvalid, "Rows count exceeds the upper limit: %d, limit count: %d.", rows, maxBatchRows)
+	case size > maxBatchBytes:
+		return nil, failf(codeParameterInvalid, "The total data size of BatchWriteRow exceeds the limit: %d, limit size: %d.", size, maxBatchBytes)
 	}
-	if rows > maxBatchRows {
-		return nil, nil, failf(codeParameterInvalid, "Rows count exceeds the upper limit: %d, limit count: %d.", rows, maxBatchRows)
-	}
-	var tables []*table
-	var writes [][]*write
+	var batch []tableBatch
 	for _, in := range q.GetTables() {
 		t, err := e.table(in.GetTableName())
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		if slices.Contains(tables, t) {
-			return nil, nil, failf(codeParameterInvalid, "Duplicated table name in BatchWriteRow: '%s'.", t.name)
-		}
-		keys := make(map[string]bool, len(in.GetRows()))
-		var its []*write
+		b := tableBatch{table: t}
 		for _, r := range in.GetRows() {
 			w, err := t.check(actions[r.GetType()], r.GetRowChange(), r.GetCondition(), r.GetReturnContent())
-			if err != nil {
-				return nil, nil, err
+			if fail, ok := errors.AsType[*Error](err); err != nil && (!ok || fail.Code != codeInvalidPK) {
+				return nil, err
 			}
-			if keys[string(w.row.KeyBytes)] {
-				return nil, nil, failf(codeParameterInvalid, "Duplicated primary key in BatchWriteRow: row %d of table %s.", len(its), t.name)
-			}
-			keys[string(w.row.KeyBytes)] = true
-			if size += w.size; size > maxBatchBytes {
-				return nil, nil, failf(codeParameterInvalid, "The total data size of BatchWriteRow exceeds the limit: %d bytes.", maxBatchBytes)
-			}
-			its = append(its, w)
+			b.writes, b.errs = append(b.writes, w), append(b.errs, err)
 		}
-		tables, writes = append(tables, t), append(writes, its)
+		batch = append(batch, b)
 	}
-	return tables, writes, nil
+	return batch, nil
+}
+
+// perform applies the writes, in their order.
+func (b *tableBatch) perform() *tablepb.TableInBatchWriteRowResponse {
+	out := &tablepb.TableInBatchWriteRowResponse{TableName: &b.table.name}
+	for i, w := range b.writes {
+		row, err := new(tablepb.RowInBatchWriteRowResponse), b.errs[i]
+		if err == nil {
+			row.Consumed, row.Row, err = b.table.perform(w)
+		}
+		if row.IsOk = new(err == nil); err != nil {
+			fail, ok := errors.AsType[*Error](err)
+			if !ok {
+				fail = failf(codeInternal, "%v", err)
+			}
+			row.Error = &tablepb.Error{Code: &fail.Code, Message: &fail.Message}
+		}
+		out.Rows = append(out.Rows, row)
+	}
+	return out
 }
 
 var actions = map[tablepb.OperationType]tunnelpb.ActionType{
