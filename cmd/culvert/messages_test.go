@@ -136,7 +136,7 @@ func TestAHandlerThatHangsIsShownAndTriedAgain(t *testing.T) {
 	load := &load{t: t, service: service, samples: newSamples(1)}
 	load.write(true)
 	service.makeTunnel(t)
-	config := service.configuration(t, "process:testdata/hangs", "timeout: 2s\n    batch", "timeout: 300ms\n    batch", "first: 10ms", "first: 100ms")
+	config := service.configuration(t, "process:testdata/hangs", "timeout: 1s\n    batch", "timeout: 300ms\n    batch", "first: 10ms", "first: 100ms")
 	p := start(t, nil, "run", "--config", config)
 	p.awaits("waiting for a lock", "deadline", `attempt":2`)
 	p.signal(syscall.SIGTERM)
@@ -192,7 +192,7 @@ func TestASecondInterruptLeavesAtOnceAndNothingBehind(t *testing.T) {
 	load := &load{t: t, service: service, samples: newSamples(1)}
 	load.write(true)
 	service.makeTunnel(t)
-	config := service.configuration(t, "process:testdata/hangs", "timeout: 2s\n    batch", "timeout: 60s\n    batch")
+	config := service.configuration(t, "process:testdata/hangs", "timeout: 1s\n    batch", "timeout: 60s\n    batch")
 	for _, args := range [][]string{{"run", "--config", config}, {"local", "--handler", "testdata/hangs"}} {
 		temp := t.TempDir()
 		p := start(t, []string{"TMPDIR=" + temp}, args...)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http/httptest"
 	"os"
@@ -36,6 +37,10 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	recorder = binary
+	flag.Parse()
+	if err := flag.Set("test.parallel", "4"); err != nil { // the tests wait more than they compute
+		panic(err)
+	}
 	code := m.Run()
 	cleanup()
 	os.Exit(code)
@@ -215,12 +220,12 @@ func (s *service) configuration(t *testing.T, function string, oldnew ...string)
   table: orders
   name: orders_feed
   credentials: {access_key_id: id, access_key_secret: secret}
-heartbeat: {interval: 500ms, timeout: 2s, gap: 100ms}
+heartbeat: {interval: 200ms, timeout: 1s, gap: 50ms}
 checkpoint: {interval: 100ms}
 triggers:
   - name: orders
     function: %s
-    timeout: 2s
+    timeout: 1s
     batch: {records: 5}
     parallel: 4
     retry: {first: 10ms, max: 100ms}
