@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/culvertio/culvert/functions/runtime"
 )
 
 // Headers of a request to an HTTP function, beside Content-Type.
@@ -21,10 +23,6 @@ const (
 	HeaderAttempt = "Culvert-Attempt"  // 1 and up
 	HeaderTrigger = "Culvert-Trigger"
 )
-
-// LargestAnswer bounds a function's answer, in bytes: what Lambda allows. A
-// larger one fails the attempt.
-const LargestAnswer = 6 << 20
 
 // quotedBody is how much of a failed answer's body its error quotes, and
 // drainedBody how much is read so that the connection can be used again.
@@ -86,7 +84,8 @@ type httpTarget struct {
 }
 
 // NewHTTP makes a target of a URL: the payload is POSTed to it, and the body
-// of a 2xx answer is the function's answer. Redirects are not followed.
+// of a 2xx answer is the function's answer, to [runtime.AnswerLimit]; a larger
+// one fails the attempt. Redirects are not followed.
 // Connections speak HTTP/1.1 and are kept and used again; a proxy is taken
 // from the environment, as is usual.
 func NewHTTP(c HTTPConfig) (Target, error) {
@@ -214,13 +213,13 @@ func (t *httpTarget) answered(ctx context.Context, in Invocation, response *http
 		r.RequestID = response.Header.Get("X-Request-Id")
 		return r
 	}
-	answer, err := io.ReadAll(io.LimitReader(response.Body, LargestAnswer+1))
+	answer, err := io.ReadAll(io.LimitReader(response.Body, runtime.AnswerLimit+1))
 	var r Result
 	switch {
 	case err != nil:
 		r = t.unanswered(ctx, in, true, &HTTPError{Status: response.StatusCode, Err: fmt.Errorf("the answer was cut short: %w", err)})
-	case len(answer) > LargestAnswer:
-		r = t.failed(in, FunctionFailed, &HTTPError{Status: response.StatusCode, Err: fmt.Errorf("the answer has more than %d bytes", LargestAnswer)})
+	case len(answer) > runtime.AnswerLimit:
+		r = t.failed(in, FunctionFailed, &HTTPError{Status: response.StatusCode, Err: fmt.Errorf("the answer has more than %d bytes", runtime.AnswerLimit)})
 	default:
 		r = Result{Class: Done, Answer: answer}
 	}

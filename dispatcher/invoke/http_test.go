@@ -15,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/culvertio/culvert/functions/runtime"
 )
 
 var invocation = Invocation{
@@ -247,12 +249,12 @@ func TestWhatIsNoHTTPMayHaveRun(t *testing.T) {
 
 func TestAnAnswerIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		size := LargestAnswer
+		size := runtime.AnswerLimit
 		target, _ := served(t, 1, func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(make([]byte, size)) })
 		r := target.Invoke(within(t, time.Minute), invocation)
 		checkClass(t, r, Done)
-		if len(r.Answer) != LargestAnswer {
-			t.Errorf("an answer of %d bytes came back with %d", LargestAnswer, len(r.Answer))
+		if len(r.Answer) != runtime.AnswerLimit {
+			t.Errorf("an answer of %d bytes came back with %d", runtime.AnswerLimit, len(r.Answer))
 		}
 		size++
 		checkClass(t, target.Invoke(within(t, time.Minute), invocation), FunctionFailed)

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"github.com/culvertio/culvert/functions/runtime"
 )
 
 // Options are what a target is opened with, whatever its kind.
@@ -38,8 +40,8 @@ func Open(ctx context.Context, function string, o Options) (Target, error) {
 	if !isProcess {
 		return NewHTTP(HTTPConfig{URL: function, MaxConnections: o.AtOnce})
 	}
-	if o.AtOnce > MostProcesses {
-		return nil, fmt.Errorf("process:%s: at most %d processes may run, not %d: lower limit.at_once", path, MostProcesses, o.AtOnce)
+	if o.AtOnce > runtime.MostProcesses {
+		return nil, fmt.Errorf("process:%s: at most %d processes may run, not %d: lower limit.at_once", path, runtime.MostProcesses, o.AtOnce)
 	}
 	return NewProcess(ctx, ProcessConfig{
 		Path:      path,

@@ -13,16 +13,13 @@ import (
 	"github.com/culvertio/culvert/functions/runtime"
 )
 
-// MostProcesses bounds the processes of one handler.
-const MostProcesses = 256
-
 // ProcessConfig is one handler that runs on this machine.
 type ProcessConfig struct {
 	// Path is a directory with the Go source of a handler, which is built, or
 	// an executable. A relative path is seen from the working directory.
 	Path string
 	// Processes is how many run; each handles one batch at a time. Default 1,
-	// to [MostProcesses].
+	// to [runtime.MostProcesses].
 	Processes int
 	Timeout   time.Duration // of one invocation. Default 60 s, 10 ms to 24 h
 	Name      string        // of the function, in output and errors. Default: the binary's

@@ -211,7 +211,7 @@ func TestFunctionsThatCannotBeInvokedAreRefusedByName(t *testing.T) {
 			t.Errorf("%q: %v, want %q", function, err, want)
 		}
 	}
-	if _, err := Open(t.Context(), "process:testdata/handler", Options{AtOnce: MostProcesses + 1}); err == nil || !strings.Contains(err.Error(), "lower limit.at_once") {
+	if _, err := Open(t.Context(), "process:testdata/handler", Options{AtOnce: runtime.MostProcesses + 1}); err == nil || !strings.Contains(err.Error(), "lower limit.at_once") {
 		t.Errorf("too many processes: %v", err)
 	}
 }

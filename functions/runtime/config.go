@@ -25,7 +25,7 @@ type Config struct {
 	// FC_QUALIFIER.
 	Env []string
 	// Processes is how many run. Each handles one event at a time. Default 1,
-	// to 256.
+	// to [MostProcesses].
 	Processes int
 	// Timeout bounds one invocation, counted from when a process is given the
 	// event. The handler is told; past it the process is killed and another
@@ -51,8 +51,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Processes == 0 {
 		c.Processes = 1
 	}
-	if c.Processes < 1 || c.Processes > 256 {
-		return c, &ConfigError{Field: "Processes", Problem: fmt.Sprintf("is %d; 1 to 256 may run", c.Processes)}
+	if c.Processes < 1 || c.Processes > MostProcesses {
+		return c, &ConfigError{Field: "Processes", Problem: fmt.Sprintf("is %d; 1 to %d may run", c.Processes, MostProcesses)}
 	}
 	if c.Timeout == 0 {
 		c.Timeout = time.Minute

@@ -22,6 +22,9 @@ import (
 // narrowest of the platforms that a handler may meet.
 const AnswerLimit = 6 << 20
 
+// MostProcesses bounds the processes of one handler.
+const MostProcesses = 256
+
 const (
 	firstPause = 100 * time.Millisecond // before a process that does not start is tried again
 	maxPause   = 10 * time.Second
