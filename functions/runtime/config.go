@@ -36,8 +36,10 @@ type Config struct {
 	StartTimeout time.Duration
 	// Output receives what the processes print on stdout and stderr, a line a
 	// write, with "[name pid] " before it. The two lines that the SDK prints
-	// around every invocation are left out. A writer that blocks holds the
-	// processes up; its errors are ignored. Default [os.Stderr].
+	// around every invocation are left out. A writer that blocks holds up the
+	// processes and what would replace them, but neither a deadline nor Close,
+	// which then returns before the writer does; its errors are ignored.
+	// Default [os.Stderr].
 	Output io.Writer
 	Name   string       // of the function, for the handler, Output and errors. Default: the command's file name
 	Logger *slog.Logger // default [slog.Default]

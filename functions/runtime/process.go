@@ -31,9 +31,10 @@ type process struct {
 	asked  chan struct{} // closed when it asks for its first event
 	events chan *invocation
 
-	exited chan struct{} // closed when all is over: reaped, output read, server down
-	status string        // how it ended; set before exited is closed
-	code   int           // likewise
+	exited  chan struct{} // closed when all is over: reaped, output read unless Output blocks, server down
+	drained chan struct{} // closed when its output has been read and its server is down
+	status  string        // how it ended; set before exited is closed
+	code    int           // likewise
 
 	// Guarded by Runtime.mu.
 	polls   int         // open requests for the next event
@@ -65,9 +66,10 @@ func (r *Runtime) launch(slot int) (*process, *StartError) {
 	}
 	p := &process{
 		r: r, slot: slot,
-		asked:  make(chan struct{}),
-		events: make(chan *invocation, 1), // room for the one of current
-		exited: make(chan struct{}),
+		asked:   make(chan struct{}),
+		events:  make(chan *invocation, 1), // room for the one of current
+		exited:  make(chan struct{}),
+		drained: make(chan struct{}),
 	}
 	// No context: what ends a process is kill, with all its group.
 	p.cmd = exec.CommandContext(context.Background(), r.cfg.Command[0], r.cfg.Command[1:]...)
@@ -123,7 +125,16 @@ func (p *process) live(listener net.Listener, printed *os.File) {
 	if p.server.Shutdown(ctx) != nil {
 		_ = p.server.Close()
 	}
-	servants.Wait()
+	go func() {
+		servants.Wait()
+		close(p.drained)
+	}()
+	blocked := time.NewTimer(2 * leftovers)
+	defer blocked.Stop()
+	select {
+	case <-p.drained:
+	case <-blocked.C: // in Output: neither a deadline nor Close waits for that
+	}
 	_ = printed.Close()
 	p.status, p.code = p.cmd.ProcessState.String(), p.cmd.ProcessState.ExitCode()
 

@@ -392,6 +392,10 @@ func (r *Runtime) runOne(slot int, asked func()) *StartError {
 		problem = fmt.Sprintf("it did not ask for an event within %v and was killed", r.cfg.StartTimeout)
 	}
 	<-p.exited
+	select {
+	case <-p.drained:
+	case <-r.stopping: // while Output blocks, nothing takes the process's place
+	}
 
 	r.mu.Lock()
 	useful := p.useful

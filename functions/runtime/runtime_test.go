@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -151,6 +153,23 @@ func TestPastItsDeadlineAProcessIsKilledAndReplaced(t *testing.T) {
 	if !errors.Is(first, context.DeadlineExceeded) || first.Timeout != short || first.PID == second.PID {
 		t.Errorf("%+v, then %+v", first, second)
 	}
+}
+
+func TestAnOutputThatBlocksHoldsUpNeitherADeadlineNorClose(t *testing.T) {
+	read, write := io.Pipe() // nobody reads
+	r, err := runtime.Start(t.Context(), runtime.Config{
+		Command: []string{alone}, Output: write, Timeout: short, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := fails[*runtime.DeadlineError](t, r, event("hang", "")); !errors.Is(e, context.DeadlineExceeded) {
+		t.Error(e)
+	}
+	if err := r.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+	_ = read.Close() // never fails
 }
 
 func TestACallerWhoGivesUpEndsTheWork(t *testing.T) {
