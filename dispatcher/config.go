@@ -81,5 +81,5 @@ type Retry struct {
 
 // Limit bounds the load on a function.
 type Limit struct {
-	AtOnce int // invocations at once, over all channels. Default 32, 1 to 10,000
+	AtOnce int // invocations at once, over all channels. Default 32, 1 to 10,000, of process: to 256
 }

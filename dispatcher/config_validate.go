@@ -191,7 +191,7 @@ func (m *mistakes) trigger(path func(field string) string, t Trigger) {
 	case t.Retry.First > t.Retry.Max:
 		m.add(path("retry.first"), "%s is too long: at most retry.max, %s", durationText(t.Retry.First), durationText(t.Retry.Max))
 	}
-	m.count(path("limit.at_once"), t.Limit.AtOnce, 1, 10_000)
+	m.count(path("limit.at_once"), t.Limit.AtOnce, 1, invoke.MostAtOnce(t.Function))
 }
 
 // durationText is d as people write it: 5m, not 5m0s.

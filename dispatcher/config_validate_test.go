@@ -113,6 +113,18 @@ func TestBoundsAreThoseOfTheDocs(t *testing.T) {
 	}
 }
 
+func TestHandlerProcessesAreFewerThanInvocationsElsewhere(t *testing.T) {
+	c := leastConfig()
+	c.Triggers[0].Limit.AtOnce = 257
+	if err := c.Validate(); err != nil {
+		t.Errorf("an HTTP function: %v", err)
+	}
+	c.Triggers[0].Function = "process:./handler"
+	if got := pathsOf(t, c.Validate()); !slices.Equal(got, []string{"triggers[0].limit.at_once"}) {
+		t.Errorf("refused: %v", got)
+	}
+}
+
 func TestAShorterGapAllowsAShorterInterval(t *testing.T) {
 	c := leastConfig()
 	c.Heartbeat = dispatcher.Heartbeat{Interval: 100 * time.Millisecond, Timeout: time.Second, Gap: 50 * time.Millisecond}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/culvertio/culvert/tunnel/emulator"
+	"github.com/culvertio/culvert/tunnel/plainbuffer"
 )
 
 type emulatorCommand struct {
@@ -21,6 +22,7 @@ type emulatorCommand struct {
 	Instance   string     `help:"Name of the instance (${default})." default:"local" placeholder:"NAME"`
 	AccessKey  string     `help:"The only access key accepted. Left out: every one is." placeholder:"ID:SECRET"`
 	Partitions int        `help:"Partitions of a new table, each a channel of its tunnels (${default})." default:"1" placeholder:"N"`
+	Table      []string   `help:"Make a table, its key columns being strings; may be given again." placeholder:"NAME:KEY[,KEY]" sep:"none"`
 	LogLevel   slog.Level `help:"Log at debug, info, warn or error (${default})." default:"info" placeholder:"LEVEL"`
 }
 
@@ -45,11 +47,19 @@ func (c *emulatorCommand) Run(ctx context.Context, s *surroundings) error {
 		}
 		config.AccessKeyID, config.AccessKeySecret = id, secret
 	}
+	if c.Partitions < 1 {
+		return usage("--partitions: %d: a table has at least one", c.Partitions)
+	}
 	server, err := startEmulator(ctx, c.Listen, config)
 	if err != nil {
 		return err
 	}
 	defer server.stop()
+	for _, table := range c.Table {
+		if err := server.makeTable(table); err != nil {
+			return err
+		}
+	}
 	if config.AccessKeyID == "" {
 		config.AccessKeyID, config.AccessKeySecret = "(any)", "(any)"
 	}
@@ -105,6 +115,19 @@ func startEmulator(ctx context.Context, address string, config emulator.Config) 
 		}
 	})
 	return s, nil
+}
+
+// makeTable makes a table as --table describes it.
+func (s *emulatorServer) makeTable(text string) error {
+	name, keys, _ := strings.Cut(text, ":")
+	spec := emulator.TableSpec{Name: name}
+	for key := range strings.SplitSeq(keys, ",") {
+		spec.Key = append(spec.Key, emulator.KeyColumn{Name: key, Type: plainbuffer.String})
+	}
+	if err := s.CreateTable(spec); err != nil {
+		return usage("--table %s: %w; want NAME:KEY[,KEY], such as orders:order_id", text, err)
+	}
+	return nil
 }
 
 // stop answers the calls under way, for at most two seconds, and ends.

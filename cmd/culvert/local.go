@@ -46,7 +46,7 @@ const (
 	slowly     = time.Second
 	lookEvery  = 50 * time.Millisecond
 	drainLimit = 10 * time.Second
-	sampleFeed = "orders_feed" // the tunnel
+	sampleFeed = "orders-feed" // the tunnel
 )
 
 // local is a run of the command: the parts and what was written so far.
@@ -252,6 +252,7 @@ func (l *local) drive(ctx context.Context, once bool, changes int, dispatched <-
 		case <-interrupted:
 			interrupted, writing = nil, false
 			limit = time.After(drainLimit)
+			fmt.Fprintf(l.out, "waiting %v at most until all that is written is settled\n", drainLimit)
 		case <-limit:
 			return nil
 		case <-write.C:
@@ -286,8 +287,8 @@ func (l *local) drive(ctx context.Context, once bool, changes int, dispatched <-
 
 func (l *local) printStatus() {
 	n := l.dispatcher.Stats()
-	fmt.Fprintf(l.out, "%4.0f s: %d written, %d read, %d settled; %d invocations, %d failed\n",
-		time.Since(l.started).Seconds(), l.due, n.Read, n.Settled, n.Invocations, n.Failures)
+	fmt.Fprintf(l.out, "%4.0f s: %d written, %d read, %d settled; %d invocations, %d failed, %d under way\n",
+		time.Since(l.started).Seconds(), l.due, n.Read, n.Settled, n.Invocations, n.Failures, n.InFlight)
 }
 
 // closeTarget ends a target, and says so if that does not work.

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
+
+	"github.com/culvertio/culvert/tunnel"
 )
 
 func TestHelpDocumentsTheExitCodes(t *testing.T) {
@@ -34,6 +36,8 @@ func TestAWrongCommandLineSaysWhatIsWrong(t *testing.T) {
 		{"run --config /nowhere/culvert.yaml", "/nowhere/culvert.yaml: no such file or directory; name the file with --config"},
 		{"emulator --partitions 0x", "--partitions"},
 		{"emulator --partitions 5000", "must be 1 to 1024"},
+		{"emulator --partitions 0", "at least one"},
+		{"emulator --listen 127.0.0.1:0 --table orders", "want NAME:KEY"},
 		{"emulator --access-key id", "want ID:SECRET"},
 		{"emulator --listen 8087", "want HOST:PORT"},
 		{"emulator --log-level loud", "--log-level"},
@@ -59,7 +63,7 @@ func TestAnAddressInUseIsNamed(t *testing.T) {
 
 func TestTheEmulatorServesUntilAnInterrupt(t *testing.T) {
 	t.Parallel()
-	p := start(t, nil, "emulator", "--listen", "127.0.0.1:0", "--access-key", "ada:lovelace", "--instance", "mine")
+	p := start(t, nil, "emulator", "--listen", "127.0.0.1:0", "--access-key", "ada:lovelace", "--instance", "mine", "--table", "orders:order_id,line")
 	p.awaits("endpoint           http://127.0.0.1:", "instance           mine\n", "access key id      ada\n", "access key secret  lovelace\n")
 	_, endpoint, _ := strings.Cut(p.text(), "endpoint           ")
 	endpoint, _, _ = strings.Cut(endpoint, "\n")
@@ -74,6 +78,15 @@ func TestTheEmulatorServesUntilAnInterrupt(t *testing.T) {
 	defer answer.Body.Close()
 	if answer.StatusCode/100 == 2 {
 		t.Error("an unsigned request was answered")
+	}
+	client, err := tunnel.NewClient(tunnel.ClientConfig{
+		Endpoint: endpoint, Instance: "mine", Credentials: tunnel.StaticCredentials("ada", "lovelace", ""),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.ListTunnel(t.Context(), tunnel.ListTunnelRequest{Table: "orders"}); err != nil {
+		t.Errorf("the table that was asked for: %v", err)
 	}
 	p.signal(syscall.SIGINT)
 	p.exits(exitDone, "interrupt again to leave at once")
@@ -104,7 +117,7 @@ func TestATunnelThatRefusesIsNamedWithAWayOut(t *testing.T) {
 		{"access_key_id: id", "access_key_id: another", []string{"HTTP 403", "another"}},
 		{"instance: local", "instance: locale", []string{`"locale"`}},
 		{"table: orders", "table: order", []string{"order", "table"}},
-		{"name: orders_feed", "name: orders_fed", []string{"orders_fed", "tunnel.create"}},
+		{"name: orders-feed", "name: orders-fed", []string{"orders-fed", "tunnel.create"}},
 	} {
 		config := service.configuration(t, "http://127.0.0.1:1/", c.old, c.new)
 		p := start(t, nil, "run", "--config", config)

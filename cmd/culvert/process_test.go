@@ -194,7 +194,7 @@ func startService(t *testing.T, partitions int) *service {
 	return &service{Emulator: e, endpoint: server.URL}
 }
 
-// makeTunnel makes the tunnel orders_feed.
+// makeTunnel makes the tunnel orders-feed.
 func (s *service) makeTunnel(t *testing.T) {
 	t.Helper()
 	client, err := tunnel.NewClient(tunnel.ClientConfig{
@@ -218,7 +218,7 @@ func (s *service) configuration(t *testing.T, function string, oldnew ...string)
   endpoint: %s
   instance: local
   table: orders
-  name: orders_feed
+  name: orders-feed
   credentials: {access_key_id: id, access_key_secret: secret}
 heartbeat: {interval: 200ms, timeout: 1s, gap: 50ms}
 checkpoint: {interval: 100ms}

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/culvertio/culvert/functions/runtime"
 )
 
 // readme is the README's fenced blocks, in order.
@@ -51,7 +49,10 @@ func TestTheReadmesCommandsDoWhatItSays(t *testing.T) {
 		"go test ./...":                     nil, // which this test is part of
 		"go run ./cmd/culvert local --once": runLocalOnce,
 		"go run ./cmd/culvert local":        runLocal,
-		"go run ./cmd/culvert emulator --listen 127.0.0.1:8087 --access-key ID:SECRET": runEmulator,
+		"go run ./cmd/culvert emulator --listen 127.0.0.1:8087 --access-key ID:SECRET --table orders:order_id": runEmulator,
+		"go run ./cmd/culvert local --handler functions/examples/mine": func(t *testing.T) *process {
+			return runHandler(t, r.only(t, "go"))
+		},
 		"go run ./cmd/culvert run --config culvert.yaml": func(t *testing.T) *process {
 			return runDispatcher(t, r.only(t, "yaml"))
 		},
@@ -79,30 +80,26 @@ func TestTheReadmesCommandsDoWhatItSays(t *testing.T) {
 	}
 }
 
-// The README's handler is one that local can run.
-func TestTheReadmesHandlerRuns(t *testing.T) {
-	t.Parallel()
-	dir, err := os.MkdirTemp("testdata", "readme-") // in this module, so that it compiles
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	source := readReadme(t).only(t, "go")
-	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(source), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	binary, cleanup, err := runtime.Build(t.Context(), dir, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cleanup)
-	start(t, nil, "local", "--once", "--handler", binary, "--orders", "30").exits(exitDone, "nothing lost, each key in order")
-}
-
 const root = "../.."
 
 func runLocalOnce(t *testing.T) *process {
 	return startIn(t, root, nil, "local", "--once")
+}
+
+// runHandler runs the README's handler, in a directory of this module.
+func runHandler(t *testing.T, source string) *process {
+	dir, err := os.MkdirTemp("testdata", "readme-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, nil, "local", "--handler", dir)
+	p.awaits(" is about ", "from here on a change a second")
+	p.signal(syscall.SIGINT)
+	return p
 }
 
 func runLocal(t *testing.T) *process {
@@ -113,7 +110,7 @@ func runLocal(t *testing.T) *process {
 }
 
 func runEmulator(t *testing.T) *process {
-	p := startIn(t, root, nil, "emulator", "--listen", freeAddress(t), "--access-key", "ID:SECRET")
+	p := startIn(t, root, nil, "emulator", "--listen", freeAddress(t), "--access-key", "ID:SECRET", "--table", "orders:order_id")
 	p.awaits("access key secret")
 	p.signal(syscall.SIGINT)
 	return p
@@ -128,9 +125,9 @@ func runDispatcher(t *testing.T, config string) *process {
 		load.write(true)
 	}
 	for old, mine := range map[string]string{
-		"https://INSTANCE.cn-hangzhou.ots.aliyuncs.com": service.endpoint,
-		"instance: INSTANCE":                            "instance: local",
-		"redis://127.0.0.1:6379/0":                      startRedis(t),
+		"http://127.0.0.1:8087":                          service.endpoint,
+		"{access_key_id: ID, access_key_secret: SECRET}": "", // from the environment
+		"# ledger: {redis: redis://127.0.0.1:6379/0}":    "ledger: {redis: " + startRedis(t) + "}",
 	} {
 		if !strings.Contains(config, old) {
 			t.Fatalf("the configuration lacks %q", old)

@@ -103,7 +103,7 @@ func waitForLedger(ctx context.Context, ledger state.Ledger, logger *slog.Logger
 		case !errors.Is(err, state.ErrUnavailable):
 			return unavailable("%w", err)
 		}
-		logger.Error("nothing begins until the ledger is there", "error", err, "asked_again_in", wait)
+		logger.Error("nothing begins until the ledger is there; without ledger.redis an embedded one serves", "error", err, "asked_again_in", wait)
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:

@@ -38,13 +38,18 @@ func (l *local) summarize(journals string, remaining int64) error {
 	if others > 0 {
 		fmt.Fprintf(l.out, "and %d deliveries of rows that are no samples\n", others)
 	}
-	if verdict.OK() && remaining == 0 {
+	if remaining > 0 {
+		// Not lost: the checkpoint stands before them.
+		verdict.Lost = check.Finding{}
+	}
+	switch {
+	case !verdict.OK():
+		fmt.Fprint(l.out, verdict.Findings())
+	case remaining > 0:
+		return fmt.Errorf("interrupted with %d records not yet settled; no checkpoint has passed them", remaining)
+	default:
 		fmt.Fprintln(l.out, "nothing lost, each key in order")
 		return nil
-	}
-	fmt.Fprint(l.out, verdict.Findings())
-	if remaining > 0 {
-		return fmt.Errorf("interrupted with %d records not yet settled", remaining)
 	}
 	return fmt.Errorf("%d lost, %d out of order, %d unknown, %d corrupt",
 		verdict.Lost.Count, verdict.OutOfOrder.Count, verdict.Unknown.Count, verdict.Corrupt.Count)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/culvertio/culvert/functions/runtime"
 )
 
 // CheckFunction says what is wrong with how a configuration names a
@@ -29,6 +31,15 @@ func CheckFunction(function string) error {
 		return fmt.Errorf("%s:// functions are not yet supported: http://, https:// and process: are", scheme)
 	}
 	return errors.New("not a function that can be invoked: write http://HOST/PATH, https://HOST/PATH or process:PATH")
+}
+
+// MostAtOnce is how many invocations of a function may be under way: handler
+// processes take one each.
+func MostAtOnce(function string) int {
+	if strings.HasPrefix(function, "process:") {
+		return runtime.MostProcesses
+	}
+	return 10_000
 }
 
 // parseURL reads the URL of an HTTP function.
