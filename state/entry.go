@@ -80,7 +80,7 @@ func parseBatch(s string) (*Batch, error) {
 	b := &Batch{
 		ID:      f[0],
 		Attempt: small(f[1]),
-		Timeout: time.Duration(min(small(f[2]), longest)) * time.Millisecond,
+		Timeout: time.Duration(min(number(f[2], 10), longest)) * time.Millisecond,
 		Count:   small(f[3]),
 		Digest:  number(f[4], 16),
 		First:   Mark{Fingerprint: number(f[5], 16)},
@@ -136,4 +136,4 @@ func milliseconds(d time.Duration) int64 {
 }
 
 // longest is the longest time.Duration, in milliseconds.
-const longest = math.MaxInt64 / int(time.Millisecond)
+const longest = uint64(math.MaxInt64 / time.Millisecond)
