@@ -58,9 +58,9 @@ func parsePage(body []byte) (*Page, error) {
 	// Once over it to count, so that the records fit exactly.
 	count := 0
 	for rest := body; len(rest) > 0; {
-		num, typ, n := protowire.ConsumeField(rest)
-		if n < 0 {
-			return nil, malformedAt(body, rest, protowire.ParseError(n))
+		num, typ, n, err := consumeField(rest)
+		if err != nil {
+			return nil, malformedAt(body, rest, err)
 		}
 		if num == fieldRecords && typ == protowire.BytesType {
 			count++
@@ -104,9 +104,9 @@ func parseRecord(b []byte) (Record, error) {
 	var r Record
 	var hasAction, hasRow bool
 	for rest := b; len(rest) > 0; {
-		num, typ, n := protowire.ConsumeField(rest)
-		if n < 0 {
-			return Record{}, malformedAt(b, rest, protowire.ParseError(n))
+		num, typ, n, err := consumeField(rest)
+		if err != nil {
+			return Record{}, malformedAt(b, rest, err)
 		}
 		_, _, tag := protowire.ConsumeTag(rest)
 		value := rest[tag:n]
@@ -132,6 +132,19 @@ func parseRecord(b []byte) (Record, error) {
 		return Record{}, fmt.Errorf("%w: no action or no row", ErrMalformed)
 	}
 	return r, nil
+}
+
+// consumeField is protowire.ConsumeField, but refuses the field numbers that
+// proto.Unmarshal refuses: bytes that have one are damaged.
+func consumeField(b []byte) (num protowire.Number, typ protowire.Type, n int, err error) {
+	num, typ, n = protowire.ConsumeField(b)
+	switch {
+	case n < 0:
+		err = protowire.ParseError(n)
+	case num > protowire.MaxValidNumber:
+		err = fmt.Errorf("field number %d is too large", num)
+	}
+	return num, typ, n, err
 }
 
 // malformedAt says where in b, of which rest is left, it stopped making sense.
