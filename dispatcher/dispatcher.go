@@ -98,7 +98,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.log.Info("dispatching", "tunnel_id", id, "table", d.config.Tunnel.Table, "trigger", d.trigger.Name, "function", d.trigger.Function)
+	d.log.Info("dispatching", "tunnel_id", id, "table", d.config.Tunnel.Table, "trigger", d.trigger.Name) // the function is not named: its URL may hold a password
 	if err := worker.Run(ctx); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -424,5 +425,28 @@ func TestAChannelReadsNoFurtherAheadThanItsShare(t *testing.T) {
 		close(release)
 		w.until("everything is delivered", func() bool { return w.function.delivered() == keys })
 		d.drain()
+	})
+}
+
+func TestNoSecretOfTheConfigurationIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, emulator.Config{})
+		var log bytes.Buffer
+		w.log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		w.config.Tunnel.Credentials = tunnel.StaticCredentials("id", "keep-this", "keep-that")
+		w.config.Triggers[0].Function = "http://user:keep-it@function.test/?token=keep-also"
+		w.function.behave = func(_ context.Context, e *functions.Event) invoke.Result {
+			if e.Batch.Attempt == 1 {
+				return failed
+			}
+			return invoke.Result{Class: invoke.Done}
+		}
+		w.put("a", 1)
+		d := w.start()
+		w.until("it is delivered", func() bool { return d.Stats().Settled == 1 })
+		d.drain()
+		if !strings.Contains(log.String(), "dispatching") || strings.Contains(log.String(), "keep-") {
+			t.Errorf("the log:\n%s", &log)
+		}
 	})
 }

@@ -37,6 +37,7 @@ type world struct {
 	// status lets a test answer in the service's place; 0: it does not.
 	status func(path string) (code int, body []byte)
 	config dispatcher.Config
+	log    *slog.Logger
 }
 
 func newWorld(t *testing.T, config emulator.Config) *world {
@@ -51,7 +52,7 @@ func newWorld(t *testing.T, config emulator.Config) *world {
 		server.Close()
 		e.Close()
 	})
-	w := &world{t: t, emulator: e, redis: server, ledger: ledger, function: &function{revisions: map[string][]int64{}}}
+	w := &world{t: t, log: quietLog(), emulator: e, redis: server, ledger: ledger, function: &function{revisions: map[string][]int64{}}}
 	w.config = dispatcher.Config{
 		Tunnel: dispatcher.Tunnel{
 			Endpoint: "http://tablestore.test", Instance: "local", Table: "orders", Name: "orders-feed", Create: "BaseAndStream",
@@ -120,13 +121,13 @@ func (w *world) start() *running {
 	w.t.Helper()
 	client, err := tunnel.NewClient(tunnel.ClientConfig{
 		Endpoint: w.config.Tunnel.Endpoint, Instance: "local", Credentials: w.config.Tunnel.Credentials,
-		HTTPClient: &http.Client{Transport: w}, Logger: quietLog(),
+		HTTPClient: &http.Client{Transport: w}, Logger: w.log,
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	d, err := dispatcher.New(w.config, dispatcher.Parts{
-		Client: client, Ledger: w.ledger, Logger: quietLog(),
+		Client: client, Ledger: w.ledger, Logger: w.log,
 		Targets: map[string]invoke.Target{"index": w.function},
 	})
 	if err != nil {
