@@ -179,7 +179,11 @@ type service struct {
 
 func startService(t *testing.T, partitions int) *service {
 	t.Helper()
-	e, err := emulator.New(emulator.Config{AccessKeyID: "id", AccessKeySecret: "secret", Partitions: partitions})
+	// Small pages, so that several are under way at once: with one alone, a
+	// checkpoint that runs ahead of what is settled loses nothing.
+	e, err := emulator.New(emulator.Config{
+		AccessKeyID: "id", AccessKeySecret: "secret", Partitions: partitions, PageRecords: 20,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
