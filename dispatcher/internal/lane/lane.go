@@ -20,7 +20,6 @@ type Set[R any] struct {
 	lanes  []queue[R]
 	start  int // where Next looks first, so that no lane is preferred
 	busy   int
-	queued int
 }
 
 type queue[R any] struct {
@@ -47,7 +46,6 @@ func (s *Set[R]) Push(lane int, record R, size int, now time.Time) {
 	q.waiting = append(q.waiting, entry[R]{int64(size), now})
 	q.records = append(q.records, record)
 	q.bytes += int64(size)
-	s.queued++
 }
 
 // Next picks a lane that has no batch in flight and whose records are due,
@@ -93,7 +91,6 @@ func (s *Set[R]) Done(lane, n int) {
 	}
 	q.busy = false
 	s.busy--
-	s.queued -= n
 }
 
 // Abandon ends the lane's batch without settling it: nothing of the lane
@@ -114,7 +111,6 @@ func (s *Set[R]) Forget(drop func(R) bool) {
 		for n > 0 && drop(q.records[n-1]) {
 			n--
 			q.bytes -= q.waiting[n].size
-			s.queued--
 		}
 		clear(q.records[n:])
 		q.waiting = q.waiting[:n]
@@ -137,9 +133,6 @@ func (s *Set[R]) Wake() (at time.Time, ok bool) {
 	}
 	return at, ok
 }
-
-// Busy is how many lanes have a batch in flight.
-func (s *Set[R]) Busy() int { return s.busy }
 
 // Stuck says that nothing is in flight and nothing can begin: every lane is
 // empty or abandoned.

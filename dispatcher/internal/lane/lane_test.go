@@ -121,8 +121,8 @@ func TestRecordsLeaveTheirLaneInOrder(t *testing.T) {
 					}
 				}
 			}
-			if s.Busy() != len(inFlight) {
-				t.Fatalf("%d lanes busy, want %d", s.Busy(), len(inFlight))
+			if s.busy != len(inFlight) {
+				t.Fatalf("%d lanes busy, want %d", s.busy, len(inFlight))
 			}
 		}
 		for !s.Stuck() {
