@@ -55,10 +55,15 @@ func (e *Emulator) checkpoint(q *tunnelpb.CheckpointRequest) (*tunnelpb.Checkpoi
 func (n *tunnel) position(ch *channel, token string) (at int, end bool, err error) {
 	switch {
 	case token == finished:
-		if !ch.base {
+		if ch.base {
+			return len(ch.rows), true, nil
+		}
+		n.table.mu.RLock()
+		defer n.table.mu.RUnlock()
+		if !ch.partition.ended {
 			return 0, false, failf(codeParameterInvalid, "Invalid token: the channel %s has no end.", ch.id)
 		}
-		return len(ch.rows), true, nil
+		return ch.partition.log.end(), true, nil
 	case ch.base:
 		key, err := n.table.parseBaseToken(token)
 		if err != nil {
@@ -75,7 +80,7 @@ func (n *tunnel) position(ch *channel, token string) (at int, end bool, err erro
 	}
 	n.table.mu.RLock()
 	defer n.table.mu.RUnlock()
-	if length := len(ch.partition.log.entries); at < ch.start || at > length {
+	if at < ch.start || at > ch.partition.log.end() {
 		return 0, false, failf(codeParameterInvalid, "Invalid token: it is outside of channel %s.", ch.id)
 	}
 	return at, false, nil
@@ -132,19 +137,26 @@ func (e *Emulator) readBase(ch *channel, at int) []byte {
 	return appendPageEnd(page, baseToken(ch.rows[at].key), true)
 }
 
-// readStream reads the log.
+// readStream reads the log. A partition that has been split has a last page,
+// which carries the token of the end.
 func (e *Emulator) readStream(t *table, ch *channel, at int) []byte {
 	t.mu.RLock()
-	log := changeLog{entries: ch.partition.log.entries}
+	log, ended := ch.partition.log, ch.partition.ended
 	t.mu.RUnlock()
+	before := log.before(at)
 	to, size := at, 0
-	for to < len(log.entries) && to-at < e.config.PageRecords && size < e.config.PageBytes {
-		size += len(log.entries[to].data)
+	entries := log.from(at)
+	for to < log.end() && to-at < e.config.PageRecords && size < e.config.PageBytes {
+		size += len(entries[to-at].data)
 		to++
 	}
 	page := make([]byte, 0, size+pageEndRoom)
-	for _, entry := range log.entries[at:to] {
+	for _, entry := range entries[:to-at] {
 		page = append(page, entry.data...)
+		before = entry.timestamp
 	}
-	return appendPageEnd(page, streamToken(ch.partition.number, to, log.before(to)), to < len(log.entries))
+	if ended && to == log.end() {
+		return appendPageEnd(page, finished, false)
+	}
+	return appendPageEnd(page, streamToken(ch.partition.number, to, before), to < log.end())
 }

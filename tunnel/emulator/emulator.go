@@ -102,6 +102,7 @@ type Emulator struct {
 	config Config
 	routes map[string]route
 	closed atomic.Bool
+	clock  clock
 
 	mu      sync.RWMutex
 	tables  map[string]*table
@@ -175,7 +176,7 @@ func (e *Emulator) CreateTable(spec TableSpec) error {
 	if spec.MaxVersions == 0 {
 		spec.MaxVersions = 1
 	}
-	t, err := newTable(spec)
+	t, err := newTable(spec, &e.clock)
 	if err != nil {
 		return err
 	}

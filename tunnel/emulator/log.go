@@ -23,6 +23,7 @@ type entry struct {
 // or moves: a reader takes the entries it wants under the lock and reads them
 // without.
 type changeLog struct {
+	first   int // number of the first entry that is kept; those before it have expired
 	entries []entry
 	last    plainbuffer.Sequence // of the last entry
 	chunk   []byte               // the free rest of the buffer that entries are written to
@@ -52,18 +53,25 @@ func (l *changeLog) append(action tunnelpb.ActionType, r *plainbuffer.Row, now i
 	l.chunk = l.chunk[n:]
 }
 
+// end is the number that the next entry will have. Numbers count from 0, and
+// an entry keeps its own for good.
+func (l *changeLog) end() int { return l.first + len(l.entries) }
+
+// from gives the entries from the number at on, which is one of first to end.
+func (l *changeLog) from(at int) []entry { return l.entries[at-l.first:] }
+
 // before is the time of the entry before the place at, 0 if there is none.
 func (l *changeLog) before(at int) int64 {
-	if at == 0 {
+	if at == l.first {
 		return 0
 	}
-	return l.entries[at-1].timestamp
+	return l.entries[at-l.first-1].timestamp
 }
 
 // since is the number of the first entry that is not older than t
 // (microseconds).
 func (l *changeLog) since(t int64) int {
-	return sort.Search(len(l.entries), func(i int) bool { return l.entries[i].timestamp >= t })
+	return l.first + sort.Search(len(l.entries), func(i int) bool { return l.entries[i].timestamp >= t })
 }
 
 // Fields of ReadRecordsResponse and of Record: see tunnel.proto.

@@ -36,5 +36,5 @@ func (n *tunnel) length(ch *channel) int {
 	}
 	n.table.mu.RLock()
 	defer n.table.mu.RUnlock()
-	return len(ch.partition.log.entries)
+	return ch.partition.log.end()
 }

@@ -1,13 +1,10 @@
 package emulator
 
 import (
-	"encoding/binary"
 	"regexp"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/culvertio/culvert/tunnel/emulator/tablepb"
 	"github.com/culvertio/culvert/tunnel/plainbuffer"
@@ -33,24 +30,18 @@ type table struct {
 	maxVersions int
 	drift       time.Duration // how far a version may be from the time of its write
 	created     time.Time
+	clock       *clock
 
 	mu          sync.RWMutex
 	rows        index
-	partitions  []*partition
-	clock       int64  // microseconds; the latest write's time, never stepping back
-	streamID    string // empty: no stream is kept
+	partitions  []*partition // all that there have been, by number
+	live        []*partition // those that have not been split, by range
+	streamID    string       // empty: no stream is kept
 	streamHours int
 	streamFrom  time.Time
 }
 
-// partition has the rows whose hash falls to it, and the log of their
-// changes.
-type partition struct {
-	number int // in the table, from 0
-	log    changeLog
-}
-
-func newTable(spec TableSpec) (*table, error) {
+func newTable(spec TableSpec, clock *clock) (*table, error) {
 	if !nameForm.MatchString(spec.Name) {
 		return nil, failf(codeParameterInvalid, "Invalid table name: '%s'.", spec.Name)
 	}
@@ -84,11 +75,11 @@ func newTable(spec TableSpec) (*table, error) {
 		key:         slices.Clone(spec.Key),
 		maxVersions: spec.MaxVersions,
 		drift:       defaultDrift,
-		created:     time.Now(),
+		created:     clock.now(),
+		clock:       clock,
+		partitions:  newPartitions(spec.Partitions),
 	}
-	for i := range spec.Partitions {
-		t.partitions = append(t.partitions, &partition{number: i})
-	}
+	t.live = slices.Clone(t.partitions)
 	if spec.StreamHours > 0 {
 		t.enableStream(spec.StreamHours)
 	}
@@ -99,31 +90,15 @@ func newTable(spec TableSpec) (*table, error) {
 // yet known to anybody.
 func (t *table) enableStream(hours int) {
 	if t.streamID == "" {
-		t.streamID, t.streamHours, t.streamFrom = newID(), hours, time.Now()
+		t.streamID, t.streamHours, t.streamFrom = newID(), hours, t.clock.now()
 	}
-}
-
-// partition of a key: by hash of the first key column, in equal ranges of
-// hashes, so that it can be split into ranges.
-func (t *table) partition(key []plainbuffer.Cell) *partition {
-	v := key[0].Value
-	var h uint64
-	if v.Type() == plainbuffer.Integer {
-		var b [8]byte
-		binary.LittleEndian.PutUint64(b[:], uint64(v.Integer()))
-		h = xxhash.Sum64(b[:])
-	} else {
-		h = xxhash.Sum64(v.Bytes())
-	}
-	// The upper 32 bits, scaled to the number of partitions.
-	return t.partitions[(h>>32)*uint64(len(t.partitions))>>32]
 }
 
 // write applies one write: the row, and the log if there is a stream.
 func (t *table) write(w *write) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := time.Now()
+	now := t.clock.now()
 	for i := range w.row.Columns {
 		c := &w.row.Columns[i]
 		if c.Op == plainbuffer.Put && c.HasTimestamp {
@@ -139,10 +114,9 @@ func (t *table) write(w *write) error {
 		return failf(codeConditionCheckFail, "Condition check failed.")
 	}
 
-	t.clock = max(t.clock, now.UnixMicro())
 	for i := range w.row.Columns {
 		if c := &w.row.Columns[i]; c.Op == plainbuffer.Put && !c.HasTimestamp {
-			c.HasTimestamp, c.Timestamp = true, t.clock/1000
+			c.HasTimestamp, c.Timestamp = true, now.UnixMilli()
 		}
 	}
 	switch w.action {
@@ -162,7 +136,7 @@ func (t *table) write(w *write) error {
 		t.rows.remove(w.row.Key)
 	}
 	if t.streamID != "" {
-		t.partition(w.row.Key).log.append(w.action, &w.row, t.clock)
+		t.partition(w.row.Key).log.append(w.action, &w.row, now.UnixMicro())
 	}
 	return nil
 }

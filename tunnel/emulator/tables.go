@@ -68,7 +68,7 @@ func (e *Emulator) createTable(q *tablepb.CreateTableRequest) (*tablepb.CreateTa
 			return nil, failf(codeParameterInvalid, "The stream's expiration time must be in range: [1, %d] hours.", maxStreamHours)
 		}
 	}
-	t, err := newTable(spec)
+	t, err := newTable(spec, &e.clock)
 	if err != nil {
 		return nil, err
 	}

@@ -65,7 +65,7 @@ func newTunnel(t *table, name string, kind tunnelpb.TunnelType, config *tunnelpb
 		kind:    kind,
 		table:   t,
 		config:  config,
-		created: time.Now(),
+		created: t.clock.now(),
 		byID:    make(map[string]*channel),
 	}
 	n.logger = logger.With("tunnel", n.name, "tunnel_id", n.id)
@@ -97,40 +97,72 @@ func (n *tunnel) addBaseChannels() {
 	for i, k := range n.table.key {
 		first[i] = plainbuffer.Cell{Name: []byte(k.Name), Value: plainbuffer.BoundValue(plainbuffer.InfMin)}
 	}
-	for i, p := range n.table.partitions {
+	for _, p := range n.table.live {
 		n.add(&channel{
-			id:         fmt.Sprintf("BaseData_%04d", i),
+			id:         fmt.Sprintf("BaseData_%04d", p.number),
 			partition:  p,
 			base:       true,
-			rows:       rows[i],
+			rows:       rows[p.number],
 			checkpoint: baseToken(first),
 		})
 	}
 }
 
-// addStreamChannels adds a channel for the log of each partition, each the
-// child of all base channels. The table's lock is held.
+// addStreamChannels adds a channel for each partition's log that has changes
+// to read, now or later. Each is the child of the channels of its partition's
+// parents, or else of all base channels. The table's lock is held.
 func (n *tunnel) addStreamChannels() {
-	parents := slices.Clone(n.channels)
-	for i, p := range n.table.partitions {
-		start := len(p.log.entries)
+	base := slices.Clone(n.channels)
+	of := make(map[*partition]*channel)
+	for _, p := range n.table.partitions {
+		start := p.log.end()
 		switch offset := n.config.GetStartOffset(); {
 		case offset > 0:
 			// The first entry at or after the offset; entries count in
 			// microseconds.
 			start = p.log.since(int64((offset + 999) / 1000))
 		case n.config.GetFlag() == tunnelpb.StartOffsetFlag_EARLIEST:
-			start = 0
+			start = p.log.first
 		}
-		n.add(&channel{
-			id:         fmt.Sprintf("Stream_%04d", i),
-			partition:  p,
-			parents:    parents,
-			start:      start,
-			read:       start,
-			checkpoint: streamToken(p.number, start, p.log.before(start)),
-		})
+		if p.ended && start == p.log.end() {
+			continue
+		}
+		parents := base
+		for _, parent := range p.parents {
+			if ch, ok := of[parent]; ok {
+				parents = []*channel{ch}
+			}
+		}
+		of[p] = n.addStreamChannel(p, start, parents)
 	}
+}
+
+func (n *tunnel) addStreamChannel(p *partition, start int, parents []*channel) *channel {
+	ch := &channel{
+		id:         fmt.Sprintf("Stream_%04d", p.number),
+		partition:  p,
+		parents:    parents,
+		start:      start,
+		read:       start,
+		checkpoint: streamToken(p.number, start, p.log.before(start)),
+	}
+	n.add(ch)
+	return ch
+}
+
+// followSplit adds the channels of a split partition's children. Both locks
+// are held.
+func (n *tunnel) followSplit(children []*partition) {
+	if n.stream == "" {
+		return
+	}
+	for _, p := range children {
+		parents := slices.DeleteFunc(slices.Clone(n.channels), func(ch *channel) bool {
+			return ch.base || !slices.Contains(p.parents, ch.partition)
+		})
+		n.addStreamChannel(p, 0, parents)
+	}
+	n.assign()
 }
 
 func (n *tunnel) add(ch *channel) {

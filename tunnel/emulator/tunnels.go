@@ -31,7 +31,7 @@ func (e *Emulator) createTunnel(q *tunnelpb.CreateTunnelRequest) (*tunnelpb.Crea
 		(config.GetStartOffset() != 0 || config.GetFlag() != tunnelpb.StartOffsetFlag_LATEST) {
 		return nil, failf(codeParameterInvalid, "A BaseData tunnel has no stream that could start at an offset.")
 	}
-	if now := time.Now().UnixNano(); config.GetStartOffset() > uint64(now) {
+	if now := e.clock.now().UnixNano(); config.GetStartOffset() > uint64(now) {
 		return nil, failf(codeParameterInvalid, "The start offset %d is in the future: it is %d (both nanoseconds).", config.GetStartOffset(), now)
 	}
 	if !tunnelNameForm.MatchString(in.GetTunnelName()) {
@@ -195,8 +195,8 @@ func (n *tunnel) rpos(now time.Time) []rpo {
 		}
 		if !ch.base {
 			r.RpoTime = now.UnixNano()
-			if entries := ch.partition.log.entries; ch.read < len(entries) {
-				r.RpoTime = entries[ch.read].timestamp * 1000
+			if log := &ch.partition.log; ch.read < log.end() {
+				r.RpoTime = log.from(ch.read)[0].timestamp * 1000
 			}
 		}
 		all[i] = r
