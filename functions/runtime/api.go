@@ -61,7 +61,7 @@ func (p *process) next(w http.ResponseWriter, req *http.Request) {
 	h.Set("x-fc-function-timeout", strconv.FormatInt(int64((p.r.cfg.Timeout+time.Second-1)/time.Second), 10))
 	h.Set("x-fc-function-type", "0") // an invocation, not an initializer
 	h.Set("x-fc-function-name", p.r.cfg.Name)
-	h.Set("x-fc-function-handler", filepath.Base(p.r.cfg.Command[0]))
+	h.Set("x-fc-function-handler", filepath.Base(p.crew.command[0]))
 	h.Set("x-fc-region", region)
 	h.Set("x-fc-qualifier", qualifier)
 	_, _ = w.Write(inv.event) // a write that fails means that the process is ending
@@ -78,7 +78,7 @@ func (p *process) poll() {
 	default:
 		close(p.asked)
 		if !p.gone {
-			r.broken[p.slot] = nil
+			p.crew.broken[p.slot] = nil
 		}
 	}
 	r.match()
@@ -166,10 +166,11 @@ func (p *process) finish(inv *invocation) bool {
 	return true
 }
 
-// freed lets the process have the next event.
+// freed lets the process have the next event, or end.
 func (p *process) freed() {
 	p.r.mu.Lock()
 	defer p.r.mu.Unlock()
+	p.dismiss()
 	p.r.match()
 }
 

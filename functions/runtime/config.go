@@ -47,8 +47,8 @@ type Config struct {
 
 // withDefaults is a checked copy; its error is a [*ConfigError].
 func (c Config) withDefaults() (Config, error) {
-	if len(c.Command) == 0 || c.Command[0] == "" {
-		return c, &ConfigError{Field: "Command", Problem: "is empty; it names the handler's binary"}
+	if err := checkCommand(c.Command); err != nil {
+		return c, err
 	}
 	if c.Processes == 0 {
 		c.Processes = 1
@@ -78,4 +78,11 @@ func (c Config) withDefaults() (Config, error) {
 		c.Logger = slog.Default()
 	}
 	return c, nil
+}
+
+func checkCommand(command []string) error {
+	if len(command) == 0 || command[0] == "" {
+		return &ConfigError{Field: "Command", Problem: "is empty; it names the handler's binary"}
+	}
+	return nil
 }

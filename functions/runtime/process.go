@@ -23,6 +23,7 @@ const leftovers = time.Second
 // process is one running handler.
 type process struct {
 	r      *Runtime
+	crew   *crew
 	slot   int
 	cmd    *exec.Cmd
 	pid    int
@@ -30,6 +31,8 @@ type process struct {
 	server *http.Server
 	asked  chan struct{} // closed when it asks for its first event
 	events chan *invocation
+
+	dismissed chan struct{} // closed, under Runtime.mu, when its crew is stopped and it is at nothing
 
 	exited  chan struct{} // closed when all is over: reaped, output read unless Output blocks, server down
 	drained chan struct{} // closed when its output has been read and its server is down
@@ -48,10 +51,11 @@ type process struct {
 
 // launch starts a process and its server. Both end by themselves when the
 // process does; exited says when that is done.
-func (r *Runtime) launch(slot int) (*process, *StartError) {
+func (c *crew) launch(slot int) (*process, *StartError) {
+	r := c.r
 	fail := func(doing string, err error) (*process, *StartError) {
 		return nil, &StartError{
-			Name: r.cfg.Name, Command: r.cfg.Command[0], Problem: doing + ": " + err.Error(), Code: -1, Err: err,
+			Name: r.cfg.Name, Command: c.command[0], Problem: doing + ": " + err.Error(), Code: -1, Err: err,
 			Hint: "Command must be a program for this machine that this user may run",
 		}
 	}
@@ -65,16 +69,17 @@ func (r *Runtime) launch(slot int) (*process, *StartError) {
 		return fail("make a pipe for its output", err)
 	}
 	p := &process{
-		r: r, slot: slot,
-		asked:   make(chan struct{}),
-		events:  make(chan *invocation, 1), // room for the one of current
-		exited:  make(chan struct{}),
-		drained: make(chan struct{}),
+		r: r, crew: c, slot: slot,
+		asked:     make(chan struct{}),
+		events:    make(chan *invocation, 1), // room for the one of current
+		dismissed: make(chan struct{}),
+		exited:    make(chan struct{}),
+		drained:   make(chan struct{}),
 	}
 	// No context: what ends a process is kill, with all its group.
-	p.cmd = exec.CommandContext(context.Background(), r.cfg.Command[0], r.cfg.Command[1:]...)
+	p.cmd = exec.CommandContext(context.Background(), c.command[0], c.command[1:]...)
 	p.cmd.Dir = r.cfg.Dir
-	p.cmd.Env = r.environment(slot, listener.Addr().String())
+	p.cmd.Env = c.environment(slot, listener.Addr().String())
 	// One pipe for both keeps the order in which they were written. It is a
 	// file, not a writer, so that Wait does not wait for a grandchild that
 	// holds it open.
@@ -94,10 +99,10 @@ func (r *Runtime) launch(slot int) (*process, *StartError) {
 	}
 
 	r.mu.Lock()
-	r.processes[slot] = p
-	closed := r.closed
+	c.processes[slot] = p
+	stopped := c.stopped
 	r.mu.Unlock()
-	if closed { // Close did not see this one
+	if stopped { // stop did not see this one
 		p.kill()
 	}
 	go p.live(listener, read)
@@ -141,7 +146,7 @@ func (p *process) live(listener net.Listener, printed *os.File) {
 	r := p.r
 	r.mu.Lock()
 	p.gone = true
-	r.processes[p.slot] = nil
+	p.crew.processes[p.slot] = nil
 	inv := p.current
 	p.current = nil
 	r.mu.Unlock()
@@ -172,6 +177,33 @@ func (p *process) give(inv *invocation, now time.Time) {
 	close(inv.given)
 }
 
+// dismiss lets the process end if its crew is stopped and it is at nothing.
+// Callers hold Runtime.mu.
+func (p *process) dismiss() {
+	if !p.crew.stopped || p.current != nil {
+		return
+	}
+	select {
+	case <-p.dismissed:
+	default:
+		close(p.dismissed)
+	}
+}
+
+// end asks the process to end, kills it if it does not within its grace, and
+// blocks until it has ended.
+func (p *process) end() {
+	p.terminate()
+	grace := time.NewTimer(termGrace)
+	defer grace.Stop()
+	select {
+	case <-p.exited:
+	case <-grace.C:
+		p.kill()
+		<-p.exited
+	}
+}
+
 // kill ends the process and everything that it has started.
 func (p *process) kill() { p.signal(killGroup) }
 
@@ -187,7 +219,8 @@ func (p *process) signal(send func(pid int)) {
 }
 
 // environment is what a process is given; see [Config.Env].
-func (r *Runtime) environment(slot int, api string) []string {
+func (c *crew) environment(slot int, api string) []string {
+	r := c.r
 	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		return strings.HasPrefix(entry, "AWS_LAMBDA_RUNTIME_API=") || strings.HasPrefix(entry, "_LAMBDA_SERVER_PORT=")
 	})
@@ -195,7 +228,7 @@ func (r *Runtime) environment(slot int, api string) []string {
 	return append(env, // later entries win
 		"FC_RUNTIME_API="+api,
 		"FC_FUNCTION_NAME="+r.cfg.Name,
-		"FC_FUNCTION_HANDLER="+filepath.Base(r.cfg.Command[0]),
+		"FC_FUNCTION_HANDLER="+filepath.Base(c.command[0]),
 		fmt.Sprintf("FC_INSTANCE_ID=%s-%d", r.cfg.Name, slot),
 		"FC_REGION="+region,
 		"FC_QUALIFIER="+qualifier,

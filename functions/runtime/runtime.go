@@ -33,23 +33,23 @@ const (
 
 // Runtime runs one handler. Its methods may be called from many goroutines.
 type Runtime struct {
-	cfg      Config
-	out      *lockedWriter
-	spawner  *spawner
-	requests string         // what the ids of this runtime's requests begin with
-	slots    sync.WaitGroup // the goroutines that keep the processes up
-	active   sync.WaitGroup // calls of Invoke
-	stopping chan struct{}  // closed by Close: nothing is started any more
-	shut     sync.Once
+	cfg       Config
+	out       *lockedWriter
+	spawner   *spawner
+	requests  string         // what the ids of this runtime's requests begin with
+	ending    sync.WaitGroup // one for each crew that has not ended
+	active    sync.WaitGroup // calls of Invoke
+	replacing chan struct{}  // holds a value while Replace is at work
+	shut      sync.Once
 
-	// mu guards what follows, and the fields of process and invocation that
-	// say so. Nothing blocks while holding it.
-	mu        sync.Mutex
-	closed    bool
-	processes []*process    // by slot; nil while none is up
-	broken    []*StartError // by slot; why it has no working process, nil if it has
-	waiting   []*invocation // for a free process, first come first served
-	count     int           // of requests
+	// mu guards what follows, and the fields of crew, process and invocation
+	// that say so. Nothing blocks while holding it.
+	mu      sync.Mutex
+	closed  bool
+	crew    *crew         // whose processes are given events
+	crews   []*crew       // all that may have processes: crew, one that starts, and those that end
+	waiting []*invocation // for a free process, first come first served
+	count   int           // of requests
 }
 
 // Start starts the handler's processes and blocks until one of them asks for
@@ -66,28 +66,13 @@ func Start(ctx context.Context, cfg Config) (*Runtime, error) {
 		out:       &lockedWriter{w: cfg.Output},
 		spawner:   startSpawner(),
 		requests:  rand.Text(),
-		stopping:  make(chan struct{}),
-		processes: make([]*process, cfg.Processes),
-		broken:    make([]*StartError, cfg.Processes),
+		replacing: make(chan struct{}, 1),
 	}
-	first := make(chan error, cfg.Processes)
-	for slot := range cfg.Processes {
-		r.slots.Go(func() { r.keep(slot, first) })
+	if err := r.takeOver(ctx, cfg.Command); err != nil {
+		_ = r.Close(ctx)
+		return nil, err
 	}
-	for range cfg.Processes {
-		select {
-		case err = <-first:
-		case <-ctx.Done():
-			err = fmt.Errorf("runtime: start handler %s: %w", cfg.Name, context.Cause(ctx))
-			_ = r.Close(ctx)
-			return nil, err
-		}
-		if err == nil {
-			return r, nil
-		}
-	}
-	_ = r.Close(ctx)
-	return nil, err
+	return r, nil
 }
 
 // invocation is one call of Invoke. It gets either a refusal or, once it has
@@ -226,26 +211,21 @@ func (r *Runtime) giveUp(inv *invocation, cause error) result {
 // match gives waiting invocations to free processes, or fails them if no slot
 // can get a process up. Callers hold mu.
 func (r *Runtime) match() {
+	if r.crew == nil { // Start is not done yet
+		return
+	}
 	for len(r.waiting) > 0 {
-		i := slices.IndexFunc(r.processes, (*process).free)
+		i := slices.IndexFunc(r.crew.processes, (*process).free)
 		if i < 0 {
 			break
 		}
 		inv := r.waiting[0]
 		r.waiting = slices.Delete(r.waiting, 0, 1)
-		r.processes[i].give(inv, time.Now())
+		r.crew.processes[i].give(inv, time.Now())
 	}
-	if err := r.allBroken(); err != nil {
+	if err := r.crew.allBroken(); err != nil {
 		r.failWaiting(err)
 	}
-}
-
-// allBroken is why there is no process and will soon be none, or nil.
-func (r *Runtime) allBroken() error {
-	if slices.Contains(r.broken, nil) {
-		return nil
-	}
-	return r.broken[0]
 }
 
 func (r *Runtime) failWaiting(err error) {
@@ -255,162 +235,55 @@ func (r *Runtime) failWaiting(err error) {
 	r.waiting = nil
 }
 
-// Close waits for the invocations under way, asks the processes to end
-// (SIGTERM) and kills those that have not done so after three seconds. When
-// ctx ends, everything is killed at once, and its error returned. Close blocks
-// until every process has ended. It may be called more than once.
+// Close waits for the invocations under way, asks each process that has no
+// more to do to end (SIGTERM) and kills it if it has not done so after three
+// seconds. When ctx ends, everything is killed at once, and its error
+// returned. Close blocks until every process has ended. It may be called more
+// than once.
 func (r *Runtime) Close(ctx context.Context) error {
 	r.mu.Lock()
 	if !r.closed {
 		r.closed = true
-		close(r.stopping)
 		r.failWaiting(ErrClosed)
+		for _, c := range r.crews {
+			c.stop()
+		}
 	}
 	r.mu.Unlock()
 
-	idle, ended := make(chan struct{}), make(chan struct{})
+	ended := make(chan struct{})
 	go func() {
 		r.active.Wait()
-		close(idle)
-	}()
-	go func() {
-		r.slots.Wait()
+		r.ending.Wait()
 		close(ended)
 	}()
-	err := r.end(ctx, idle, ended)
-	<-idle
+	var err error
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		r.killAll()
+		err = fmt.Errorf("runtime: handler %s was killed: %w", r.cfg.Name, context.Cause(ctx))
+	}
 	<-ended
 	r.shut.Do(r.spawner.stop)
 	return err
 }
 
-// end makes the processes end; they may still be ending when it returns.
-func (r *Runtime) end(ctx context.Context, idle, ended <-chan struct{}) error {
-	forced := func() error {
-		r.each((*process).kill)
-		return fmt.Errorf("runtime: handler %s was killed: %w", r.cfg.Name, context.Cause(ctx))
+// killAll kills every process that is up.
+func (r *Runtime) killAll() {
+	r.mu.Lock()
+	var up []*process
+	for _, c := range r.crews {
+		up = append(up, c.processes...)
 	}
-	select {
-	case <-idle:
-	case <-ctx.Done():
-		return forced()
-	}
-	r.each((*process).terminate)
-	grace := time.NewTimer(termGrace)
-	defer grace.Stop()
-	select {
-	case <-ended:
-	case <-grace.C:
-		r.each((*process).kill)
-	case <-ctx.Done():
-		return forced()
-	}
-	return nil
+	r.mu.Unlock()
+	killEach(up)
 }
 
-// each calls f for every process that is up.
-func (r *Runtime) each(f func(*process)) {
-	r.mu.Lock()
-	up := slices.Clone(r.processes)
-	r.mu.Unlock()
-	for _, p := range up {
+func killEach(processes []*process) {
+	for _, p := range processes {
 		if p != nil {
-			f(p)
+			p.kill()
 		}
-	}
-}
-
-// keep keeps one slot's process up until the runtime is closed, and says once
-// on first how the first start went.
-func (r *Runtime) keep(slot int, first chan<- error) {
-	said := false
-	say := func(err error) {
-		if !said {
-			said = true
-			first <- err
-		}
-	}
-	pause := firstPause
-	for {
-		err := r.runOne(slot, func() { say(nil) })
-		if r.isStopping() {
-			say(ErrClosed)
-			return
-		}
-		if err == nil {
-			pause = firstPause
-			continue
-		}
-		r.markBroken(slot, err)
-		say(err)
-		r.cfg.Logger.Error("a handler's process does not start; it is tried again",
-			"handler", r.cfg.Name, "pause", pause, "error", err)
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-r.stopping:
-			timer.Stop()
-			return
-		}
-		pause = min(2*pause, maxPause)
-	}
-}
-
-func (r *Runtime) isStopping() bool {
-	select {
-	case <-r.stopping:
-		return true
-	default:
-		return false
-	}
-}
-
-func (r *Runtime) markBroken(slot int, err *StartError) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.broken[slot] = err
-	r.match()
-}
-
-// runOne starts the slot's process and blocks until it has ended. It calls
-// asked when the process asks for its first event. The error is nil if the
-// process was of use: if it was given an event.
-func (r *Runtime) runOne(slot int, asked func()) *StartError {
-	p, err := r.launch(slot)
-	if err != nil {
-		return err
-	}
-	timer := time.NewTimer(r.cfg.StartTimeout)
-	defer timer.Stop()
-	problem := ""
-	select {
-	case <-p.asked:
-		asked()
-	case <-p.exited:
-	case <-timer.C:
-		p.kill()
-		problem = fmt.Sprintf("it did not ask for an event within %v and was killed", r.cfg.StartTimeout)
-	}
-	<-p.exited
-	select {
-	case <-p.drained:
-	case <-r.stopping: // while Output blocks, nothing takes the process's place
-	}
-
-	r.mu.Lock()
-	useful := p.useful
-	r.mu.Unlock()
-	if useful {
-		if !r.isStopping() {
-			r.cfg.Logger.Warn("a handler's process ended and is replaced", "handler", r.cfg.Name, "pid", p.pid, "status", p.status)
-		}
-		return nil
-	}
-	if problem == "" {
-		problem = "it ended before it had handled an event: " + p.status
-	}
-	return &StartError{
-		Name: r.cfg.Name, Command: r.cfg.Command[0], Problem: problem, Code: p.code, LogTail: p.out.tail(),
-		Hint: "its main must call functions.Start or fc.Start, and come to it soon",
 	}
 }

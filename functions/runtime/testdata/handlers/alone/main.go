@@ -31,7 +31,11 @@ type refusal struct{ reason string }
 func (r *refusal) Error() string { return r.reason }
 
 func main() {
-	switch start := os.Getenv("START"); {
+	start := os.Getenv("START")
+	if len(os.Args) > 2 { // the second argument takes its place
+		start = os.Args[2]
+	}
+	switch {
 	case start == "exit":
 		fmt.Println("cannot find my settings")
 		os.Exit(3)
@@ -77,6 +81,8 @@ func handle(ctx context.Context, payload []byte) (any, error) {
 		return nil, nil
 	case "pid":
 		return os.Getpid(), nil
+	case "arguments":
+		return strings.Join(os.Args[1:], " "), nil
 	case "environment":
 		return os.Getenv(o.Text), nil
 	case "told":
