@@ -45,11 +45,17 @@ type Write struct {
 	// Revision rises with each write of a key. A put or an update writes it
 	// into the column [RevisionColumn].
 	Revision int64
+	// Version, if not 0, stands in the place of that column, where rows must
+	// stay as their owner has them: a put gives it to each column that it
+	// writes, as the version, and it rises with each write of a key. Then
+	// others may write the key too, and what they write is only counted.
+	Version int64
 	// Base says that it was written before the tunnel was made. A key's base
 	// writes come before its others.
 	Base bool
 	// Values are columns that the write put, as JSON, to be compared with what
-	// arrived. A column left out is not compared.
+	// arrived: integers by their digits, doubles and strings by what they say.
+	// A column left out is not compared.
 	Values map[string]string
 }
 
@@ -94,6 +100,7 @@ type Verdict struct {
 	Invocations int
 	Retries     int // invocations with an attempt above 1
 	Repeats     int // deliveries of changes that were delivered already
+	Others      int // deliveries of what others wrote to keys with a [Write.Version]
 
 	Time time.Duration // from the journals' first line to their last
 }

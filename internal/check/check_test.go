@@ -112,6 +112,9 @@ var faults = map[string]struct {
 	},
 	"a change that nobody wrote": {
 		func(t *rapid.T, r *run) bool {
+			if r.versioned {
+				return false
+			}
 			r.log[r.drawPut(t)].record = `{"Id":"1","Type":"PutRow","PrimaryKey":[{"ColumnName":"order","Value":"o-0"}],"Columns":[{"Type":"Put","ColumnName":"revision","Value":99}]}`
 			return true
 		},
@@ -119,6 +122,9 @@ var faults = map[string]struct {
 	},
 	"a delete that nobody did": {
 		func(t *rapid.T, r *run) bool {
+			if r.versioned {
+				return false
+			}
 			r.log = append(r.log, logged{0, `{"Id":"ffffffff:0:0","Type":"DeleteRow","PrimaryKey":[{"ColumnName":"order","Value":"o-0"}],"Columns":[]}`})
 			r.calls = append(r.calls, r.late(len(r.log)-1))
 			return true
@@ -138,6 +144,17 @@ var faults = map[string]struct {
 			return true
 		},
 		func(v Verdict) bool { return v.Unknown.Count == 1 },
+	},
+	"a version that is not the written one": {
+		func(t *rapid.T, r *run) bool {
+			if !r.versioned {
+				return false
+			}
+			l := &r.log[r.drawPut(t)]
+			l.record = strings.ReplaceAll(l.record, `"Timestamp":17`, `"Timestamp":18`)
+			return true
+		},
+		func(v Verdict) bool { return v.Lost.Count == 1 && v.Others > 0 },
 	},
 	"a value that is not the written one": {
 		func(t *rapid.T, r *run) bool {
@@ -340,6 +357,42 @@ func TestDeletesOfOneKeyAreToldApart(t *testing.T) {
 	}
 	if v := judge(1, 0); v.OutOfOrder.Count == 0 {
 		t.Fatal(v)
+	}
+}
+
+func TestWhatOthersWriteToAVersionedKeyIsCounted(t *testing.T) {
+	written := []Write{
+		{Key: key(0), Kind: PutRow, Version: 1000, Base: true, Values: map[string]string{"name": `"a/b"`, "amount": "100.0", "n": "9007199254740993"}},
+		{Key: key(0), Kind: PutRow, Version: 2000},
+		{Key: key(1), Kind: PutRow, Version: 1000, Base: true}, // a row without columns
+	}
+	row := func(id, kind string, n int, columns string) logged {
+		return logged{n, fmt.Sprintf(`{"Id":%q,"Type":%q,"PrimaryKey":[{"ColumnName":"order","Value":"o-%d"}],"Columns":[%s]}`, id, kind, n, columns)}
+	}
+	put := func(name, value string, version int) string {
+		return fmt.Sprintf(`{"Type":"Put","ColumnName":%q,"Value":%s,"Timestamp":%d}`, name, value, version)
+	}
+	base := row("base:1", PutRow, 0, put("name", `"a\/b"`, 1000)+","+put("amount", "1e2", 1000)+","+put("n", "9007199254740993", 1000))
+	log := []logged{base, row("base:2", PutRow, 1, ""), row("1", UpdateRow, 0, put("x", "1", 1500)),
+		row("2", PutRow, 0, put("x", "2", 2000)), row("3", DeleteRow, 0, "")}
+	judge := func() Verdict {
+		r := &run{written: written, log: log}
+		for place := range log {
+			r.calls = append(r.calls, &call{batch: fmt.Sprint(place), attempt: 1, places: []int{place}, begin: 2*place + 1, end: 2*place + 2})
+		}
+		return Judge(r.written, r.journal(t))
+	}
+	if v := judge(); !v.OK() || v.Delivered != 3 || v.Others != 2 {
+		t.Error(v, v.Others)
+	}
+	for _, wrong := range [][2]string{{"1e2", "100"}, {"1e2", "1e3"}, {"9007199254740993", "9007199254740992"}, {"b", "c"}} {
+		log[0] = logged{0, strings.Replace(base.record, wrong[0]+`"`, wrong[1]+`"`, 1)}
+		if log[0] == base {
+			log[0] = logged{0, strings.Replace(base.record, `"Value":`+wrong[0], `"Value":`+wrong[1], 1)}
+		}
+		if v := judge(); log[0] == base || v.Corrupt.Count != 1 {
+			t.Errorf("%v: %s", wrong, v)
+		}
 	}
 }
 

@@ -72,6 +72,7 @@ type record struct {
 		Type       string
 		ColumnName string
 		Value      json.RawMessage
+		Timestamp  int64
 	}
 }
 

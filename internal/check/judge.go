@@ -23,6 +23,7 @@ type history struct {
 	name       string
 	changes    []change
 	byRevision map[int64]int // places in changes; deletes are not among them
+	versioned  bool          // byRevision holds versions
 	deliveries []*delivery   // in the order in which they began
 }
 
@@ -48,6 +49,9 @@ type delivery struct {
 func (j *judgement) expect(written []Write) {
 	for _, w := range written {
 		k := j.key(w.Key)
+		if w.Version != 0 {
+			k.versioned, w.Revision = true, w.Version
+		}
 		if w.Base {
 			// Only the row's state at the tunnel's making is due.
 			k.changes = k.changes[:0]
@@ -158,6 +162,10 @@ func (j *judgement) placeRows(k *history) {
 		if d.kind == DeleteRow {
 			continue
 		}
+		if k.versioned {
+			j.placeVersion(k, d)
+			continue
+		}
 		revision, ok := revisionOf(d.record)
 		if !ok {
 			j.verdict.Unknown.add("%s: record %s (%s) has no integer column %s", k.name, d.id, d.kind, RevisionColumn)
@@ -173,6 +181,29 @@ func (j *judgement) placeRows(k *history) {
 				k.name, d.id, d.kind, revision)
 			continue
 		}
+		d.place = place
+	}
+}
+
+// placeVersion finds the change of a put by its version. A row of base data
+// without columns has none: it is the key's only base change.
+func (j *judgement) placeVersion(k *history, d *delivery) {
+	base := strings.HasPrefix(d.id, basePrefix)
+	if base && len(d.record.Columns) == 0 && len(k.changes) > 0 && k.changes[0].Base {
+		d.place = 0
+		return
+	}
+	place, ok := -1, false
+	if len(d.record.Columns) > 0 {
+		place, ok = k.byRevision[d.record.Columns[0].Timestamp]
+	}
+	switch {
+	case !ok:
+		j.verdict.Others++
+	case base != k.changes[place].Base:
+		j.verdict.Unknown.add("%s: record %s (%s) has version %d, which is not due from this side of the switch from base data to stream",
+			k.name, d.id, d.kind, d.record.Columns[0].Timestamp)
+	default:
 		d.place = place
 	}
 }
@@ -223,7 +254,9 @@ func (j *judgement) placeDeletes(k *history) {
 		if d.kind != DeleteRow {
 			continue
 		}
-		if d.place = placed[d.id]; d.place < 0 {
+		if d.place = placed[d.id]; d.place < 0 && k.versioned {
+			j.verdict.Others++
+		} else if d.place < 0 {
 			j.verdict.Unknown.add("%s: record %s deletes the row where nobody did", k.name, d.id)
 		}
 	}
@@ -293,10 +326,28 @@ func (j *judgement) compare(k *history, c *change, d *delivery) {
 	}
 	c.content = d.content
 	for name, value := range c.Values {
-		if got, ok := valueOf(d.record, name); !ok || got != value {
+		if got, ok := valueOf(d.record, name); !ok || !same(got, value) {
 			j.verdict.Corrupt.add("%s: column %s is %s, written was %s", c.describe(), name, got, value)
 		}
 	}
+}
+
+// same compares two JSON values by the rules of [Write.Values].
+func same(got, want string) bool {
+	if got == want {
+		return true
+	}
+	var g, w any
+	if json.Unmarshal([]byte(got), &g) != nil || json.Unmarshal([]byte(want), &w) != nil {
+		return false
+	}
+	switch w := w.(type) {
+	case string:
+		return g == w
+	case float64:
+		return g == w && strings.ContainsAny(got, ".eE") && strings.ContainsAny(want, ".eE")
+	}
+	return false
 }
 
 func valueOf(r record, name string) (string, bool) {

@@ -18,6 +18,9 @@ type run struct {
 	written []Write
 	log     []logged // as the tunnel delivers it
 	calls   []*call
+	// versioned says that puts are told apart by their columns' version. Such
+	// a run has nothing but puts.
+	versioned bool
 }
 
 // logged is a change in the log.
@@ -41,7 +44,7 @@ func key(n int) string { return KeyText("order", strconv.Quote(fmt.Sprint("o-", 
 
 // drawRun draws a run in which nothing is wrong.
 func drawRun(t *rapid.T) *run {
-	r := &run{}
+	r := &run{versioned: rapid.Bool().Draw(t, "versioned")}
 	r.drawHistory(t)
 	r.drawDeliveries(t)
 	return r
@@ -54,7 +57,7 @@ func (r *run) drawHistory(t *rapid.T) {
 	write := func(base bool) {
 		k := rapid.IntRange(0, keys-1).Draw(t, "key")
 		kind := PutRow
-		if rows[k] != "" {
+		if rows[k] != "" && !r.versioned {
 			kind = rapid.SampledFrom([]string{PutRow, UpdateRow, DeleteRow}).Draw(t, "kind")
 		}
 		revisions[k]++
@@ -65,6 +68,11 @@ func (r *run) drawHistory(t *rapid.T) {
 			w.Values = map[string]string{"amount": amount}
 			columns = fmt.Sprintf(`[{"Type":"Put","ColumnName":"amount","Value":%s,"Timestamp":1},{"Type":"Put","ColumnName":"revision","Value":%d,"Timestamp":1}]`,
 				amount, revisions[k])
+			if r.versioned {
+				w.Revision, w.Version = 0, 1_700_000_000_000+revisions[k]
+				columns = fmt.Sprintf(`[{"Type":"Put","ColumnName":"amount","Value":%s,"Timestamp":%d},{"Type":"Put","ColumnName":"revision","Value":1,"Timestamp":%d}]`,
+					amount, w.Version, w.Version)
+			}
 		}
 		r.written = append(r.written, w)
 		id, stamp := fmt.Sprintf("%08x:%016x:%08x", 0, 1000+len(r.written), 0), 1000+len(r.written)
