@@ -20,6 +20,8 @@ func TestMain(m *testing.M) {
 			fmt.Println("hanging")
 			select {}
 		})
+	case "pid":
+		fc.Start(func(context.Context, map[string]any) (int, error) { return os.Getpid(), nil })
 	case "exit":
 		fmt.Println("no configuration")
 		os.Exit(2)

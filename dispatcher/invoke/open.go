@@ -28,7 +28,8 @@ type Options struct {
 
 // Open makes the target that a configuration names: http://…, https://… or
 // process:PATH. A handler's source is built and its processes are started
-// before Open returns; a URL is not tried. The caller closes the target.
+// before Open returns; a URL is not tried. The caller closes the target. That
+// of handler processes is a [*ProcessTarget].
 func Open(ctx context.Context, function string, o Options) (Target, error) {
 	if err := CheckFunction(function); err != nil {
 		return nil, err
@@ -43,7 +44,7 @@ func Open(ctx context.Context, function string, o Options) (Target, error) {
 	if o.AtOnce > runtime.MostProcesses {
 		return nil, fmt.Errorf("process:%s: at most %d processes may run, not %d: lower limit.at_once", path, runtime.MostProcesses, o.AtOnce)
 	}
-	return NewProcess(ctx, ProcessConfig{
+	t, err := NewProcess(ctx, ProcessConfig{
 		Path:      path,
 		Processes: o.AtOnce,
 		Timeout:   o.Timeout,
@@ -53,4 +54,8 @@ func Open(ctx context.Context, function string, o Options) (Target, error) {
 		Scratch:   o.Scratch,
 		Logger:    o.Logger,
 	})
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/culvertio/culvert/functions/runtime"
@@ -29,33 +30,33 @@ type ProcessConfig struct {
 	Logger    *slog.Logger  // default slog.Default()
 }
 
-// processTarget hands batches to handler processes.
-type processTarget struct {
-	path    string
+// ProcessTarget hands batches to handler processes.
+type ProcessTarget struct {
+	config  ProcessConfig
+	path    string // absolute
 	runtime *runtime.Runtime
-	cleanup func()
+	turn    sync.Mutex // held by the one Rebuild that is at work
+
+	mu      sync.Mutex
+	closed  bool
+	cleanup func() // removes the build whose processes run
 }
 
 // NewProcess builds the handler if need be and starts its processes. It
 // blocks until the first of them is ready, or ctx ends. The error is a
 // [*runtime.BuildError], [*runtime.StartError] or [*runtime.ConfigError], or
 // says what is wrong with the path.
-func NewProcess(ctx context.Context, c ProcessConfig) (Target, error) {
+func NewProcess(ctx context.Context, c ProcessConfig) (*ProcessTarget, error) {
 	path, err := filepath.Abs(c.Path)
 	if err != nil {
 		return nil, fmt.Errorf("handler %s: %w", c.Path, err)
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("handler %s: %w; name a directory of Go source or an executable", c.Path, err)
+	t := &ProcessTarget{config: c, path: path}
+	var binary string
+	if binary, t.cleanup, err = t.build(ctx); err != nil {
+		return nil, err
 	}
-	binary, cleanup := path, func() {}
-	if info.IsDir() {
-		if binary, cleanup, err = runtime.Build(ctx, path, c.Scratch); err != nil {
-			return nil, err
-		}
-	}
-	r, err := runtime.Start(ctx, runtime.Config{
+	t.runtime, err = runtime.Start(ctx, runtime.Config{
 		Command:   []string{binary},
 		Env:       c.Env,
 		Processes: c.Processes,
@@ -65,19 +66,65 @@ func NewProcess(ctx context.Context, c ProcessConfig) (Target, error) {
 		Logger:    c.Logger,
 	})
 	if err != nil {
-		cleanup()
+		t.cleanup()
 		return nil, err
 	}
-	return &processTarget{path: c.Path, runtime: r, cleanup: cleanup}, nil
+	return t, nil
 }
 
-func (t *processTarget) Invoke(ctx context.Context, in Invocation) Result {
+// build is the handler's binary, built if the path is a directory; cleanup
+// removes what was built.
+func (t *ProcessTarget) build(ctx context.Context) (binary string, cleanup func(), err error) {
+	info, err := os.Stat(t.path)
+	if err != nil {
+		return "", nil, fmt.Errorf("handler %s: %w; name a directory of Go source or an executable", t.config.Path, err)
+	}
+	if !info.IsDir() {
+		return t.path, func() {}, nil
+	}
+	return runtime.Build(ctx, t.path, t.config.Scratch)
+}
+
+// Rebuild builds the handler's source again and has processes of the new
+// build take over, as [runtime.Runtime.Replace] does it; an executable is
+// started anew. It blocks until they have taken over or ctx ends. On any error
+// the processes that run are kept and nothing has changed; the error is one of
+// [NewProcess]'s, or [ErrClosed]. It may be called while batches are invoked;
+// one call waits for another.
+func (t *ProcessTarget) Rebuild(ctx context.Context) error {
+	t.turn.Lock()
+	defer t.turn.Unlock()
+	binary, cleanup, err := t.build(ctx)
+	if err != nil {
+		return err
+	}
+	if err := t.runtime.Replace(ctx, []string{binary}); err != nil {
+		cleanup()
+		if errors.Is(err, runtime.ErrClosed) {
+			return ErrClosed
+		}
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed { // between the two, Close has removed the build before
+		cleanup()
+		return nil
+	}
+	// Processes that still run the build before do not need its file.
+	t.cleanup()
+	t.cleanup = cleanup
+	return nil
+}
+
+// Invoke gives the batch to a free process. See [Target].
+func (t *ProcessTarget) Invoke(ctx context.Context, in Invocation) Result {
 	answer, err := t.runtime.Invoke(ctx, in.Payload)
 	if err == nil {
 		return Result{Class: Done, Answer: answer}
 	}
 	r := judgeProcess(err)
-	r.Err = fmt.Errorf("process:%s (batch %s, attempt %d): %w", t.path, in.BatchID, in.Attempt, r.Err)
+	r.Err = fmt.Errorf("process:%s (batch %s, attempt %d): %w", t.config.Path, in.BatchID, in.Attempt, r.Err)
 	return r
 }
 
@@ -108,11 +155,18 @@ func judgeProcess(err error) Result {
 	return Result{Class: Unreachable, Err: err}
 }
 
-func (t *processTarget) Close(ctx context.Context) error {
+// Close waits for the batches under way and ends the processes. See
+// [runtime.Runtime.Close].
+func (t *ProcessTarget) Close(ctx context.Context) error {
 	err := t.runtime.Close(ctx)
-	t.cleanup()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closed {
+		t.closed = true
+		t.cleanup()
+	}
 	if err != nil {
-		return fmt.Errorf("closing process:%s: %w", t.path, err)
+		return fmt.Errorf("closing process:%s: %w", t.config.Path, err)
 	}
 	return nil
 }

@@ -122,7 +122,7 @@ func closing(t *testing.T, target Target) {
 }
 
 // inRole makes a target of this test binary.
-func inRole(t *testing.T, role string, output io.Writer) (Target, error) {
+func inRole(t *testing.T, role string, output io.Writer) (*ProcessTarget, error) {
 	return NewProcess(t.Context(), ProcessConfig{
 		Path: os.Args[0], Env: []string{roleVariable + "=" + role},
 		Output: output, Logger: slog.New(slog.DiscardHandler),
