@@ -435,6 +435,257 @@ func (OperationType) EnumDescriptor() ([]byte, []int) {
 	return file_table_proto_rawDescGZIP(), []int{6}
 }
 
+type VariantType int32
+
+const (
+	VariantType_VT_INTEGER VariantType = 0
+	VariantType_VT_DOUBLE  VariantType = 1
+	VariantType_VT_STRING  VariantType = 3
+	VariantType_VT_NULL    VariantType = 6
+	VariantType_VT_BLOB    VariantType = 7
+)
+
+// Enum value maps for VariantType.
+var (
+	VariantType_name = map[int32]string{
+		0: "VT_INTEGER",
+		1: "VT_DOUBLE",
+		3: "VT_STRING",
+		6: "VT_NULL",
+		7: "VT_BLOB",
+	}
+	VariantType_value = map[string]int32{
+		"VT_INTEGER": 0,
+		"VT_DOUBLE":  1,
+		"VT_STRING":  3,
+		"VT_NULL":    6,
+		"VT_BLOB":    7,
+	}
+)
+
+func (x VariantType) Enum() *VariantType {
+	p := new(VariantType)
+	*p = x
+	return p
+}
+
+func (x VariantType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (VariantType) Descriptor() protoreflect.EnumDescriptor {
+	return file_table_proto_enumTypes[7].Descriptor()
+}
+
+func (VariantType) Type() protoreflect.EnumType {
+	return &file_table_proto_enumTypes[7]
+}
+
+func (x VariantType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Do not use.
+func (x *VariantType) UnmarshalJSON(b []byte) error {
+	num, err := protoimpl.X.UnmarshalJSONEnum(x.Descriptor(), b)
+	if err != nil {
+		return err
+	}
+	*x = VariantType(num)
+	return nil
+}
+
+// Deprecated: Use VariantType.Descriptor instead.
+func (VariantType) EnumDescriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{7}
+}
+
+type ComparatorType int32
+
+const (
+	ComparatorType_CT_EQUAL         ComparatorType = 1
+	ComparatorType_CT_NOT_EQUAL     ComparatorType = 2
+	ComparatorType_CT_GREATER_THAN  ComparatorType = 3
+	ComparatorType_CT_GREATER_EQUAL ComparatorType = 4
+	ComparatorType_CT_LESS_THAN     ComparatorType = 5
+	ComparatorType_CT_LESS_EQUAL    ComparatorType = 6
+)
+
+// Enum value maps for ComparatorType.
+var (
+	ComparatorType_name = map[int32]string{
+		1: "CT_EQUAL",
+		2: "CT_NOT_EQUAL",
+		3: "CT_GREATER_THAN",
+		4: "CT_GREATER_EQUAL",
+		5: "CT_LESS_THAN",
+		6: "CT_LESS_EQUAL",
+	}
+	ComparatorType_value = map[string]int32{
+		"CT_EQUAL":         1,
+		"CT_NOT_EQUAL":     2,
+		"CT_GREATER_THAN":  3,
+		"CT_GREATER_EQUAL": 4,
+		"CT_LESS_THAN":     5,
+		"CT_LESS_EQUAL":    6,
+	}
+)
+
+func (x ComparatorType) Enum() *ComparatorType {
+	p := new(ComparatorType)
+	*p = x
+	return p
+}
+
+func (x ComparatorType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ComparatorType) Descriptor() protoreflect.EnumDescriptor {
+	return file_table_proto_enumTypes[8].Descriptor()
+}
+
+func (ComparatorType) Type() protoreflect.EnumType {
+	return &file_table_proto_enumTypes[8]
+}
+
+func (x ComparatorType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Do not use.
+func (x *ComparatorType) UnmarshalJSON(b []byte) error {
+	num, err := protoimpl.X.UnmarshalJSONEnum(x.Descriptor(), b)
+	if err != nil {
+		return err
+	}
+	*x = ComparatorType(num)
+	return nil
+}
+
+// Deprecated: Use ComparatorType.Descriptor instead.
+func (ComparatorType) EnumDescriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{8}
+}
+
+type LogicalOperator int32
+
+const (
+	LogicalOperator_LO_NOT LogicalOperator = 1
+	LogicalOperator_LO_AND LogicalOperator = 2
+	LogicalOperator_LO_OR  LogicalOperator = 3
+)
+
+// Enum value maps for LogicalOperator.
+var (
+	LogicalOperator_name = map[int32]string{
+		1: "LO_NOT",
+		2: "LO_AND",
+		3: "LO_OR",
+	}
+	LogicalOperator_value = map[string]int32{
+		"LO_NOT": 1,
+		"LO_AND": 2,
+		"LO_OR":  3,
+	}
+)
+
+func (x LogicalOperator) Enum() *LogicalOperator {
+	p := new(LogicalOperator)
+	*p = x
+	return p
+}
+
+func (x LogicalOperator) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (LogicalOperator) Descriptor() protoreflect.EnumDescriptor {
+	return file_table_proto_enumTypes[9].Descriptor()
+}
+
+func (LogicalOperator) Type() protoreflect.EnumType {
+	return &file_table_proto_enumTypes[9]
+}
+
+func (x LogicalOperator) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Do not use.
+func (x *LogicalOperator) UnmarshalJSON(b []byte) error {
+	num, err := protoimpl.X.UnmarshalJSONEnum(x.Descriptor(), b)
+	if err != nil {
+		return err
+	}
+	*x = LogicalOperator(num)
+	return nil
+}
+
+// Deprecated: Use LogicalOperator.Descriptor instead.
+func (LogicalOperator) EnumDescriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{9}
+}
+
+type FilterType int32
+
+const (
+	FilterType_FT_SINGLE_COLUMN_VALUE    FilterType = 1
+	FilterType_FT_COMPOSITE_COLUMN_VALUE FilterType = 2
+	FilterType_FT_COLUMN_PAGINATION      FilterType = 3
+)
+
+// Enum value maps for FilterType.
+var (
+	FilterType_name = map[int32]string{
+		1: "FT_SINGLE_COLUMN_VALUE",
+		2: "FT_COMPOSITE_COLUMN_VALUE",
+		3: "FT_COLUMN_PAGINATION",
+	}
+	FilterType_value = map[string]int32{
+		"FT_SINGLE_COLUMN_VALUE":    1,
+		"FT_COMPOSITE_COLUMN_VALUE": 2,
+		"FT_COLUMN_PAGINATION":      3,
+	}
+)
+
+func (x FilterType) Enum() *FilterType {
+	p := new(FilterType)
+	*p = x
+	return p
+}
+
+func (x FilterType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FilterType) Descriptor() protoreflect.EnumDescriptor {
+	return file_table_proto_enumTypes[10].Descriptor()
+}
+
+func (FilterType) Type() protoreflect.EnumType {
+	return &file_table_proto_enumTypes[10]
+}
+
+func (x FilterType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Do not use.
+func (x *FilterType) UnmarshalJSON(b []byte) error {
+	num, err := protoimpl.X.UnmarshalJSONEnum(x.Descriptor(), b)
+	if err != nil {
+		return err
+	}
+	*x = FilterType(num)
+	return nil
+}
+
+// Deprecated: Use FilterType.Descriptor instead.
+func (FilterType) EnumDescriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{10}
+}
+
 type Direction int32
 
 const (
@@ -465,11 +716,11 @@ func (x Direction) String() string {
 }
 
 func (Direction) Descriptor() protoreflect.EnumDescriptor {
-	return file_table_proto_enumTypes[7].Descriptor()
+	return file_table_proto_enumTypes[11].Descriptor()
 }
 
 func (Direction) Type() protoreflect.EnumType {
-	return &file_table_proto_enumTypes[7]
+	return &file_table_proto_enumTypes[11]
 }
 
 func (x Direction) Number() protoreflect.EnumNumber {
@@ -488,7 +739,61 @@ func (x *Direction) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use Direction.Descriptor instead.
 func (Direction) EnumDescriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{7}
+	return file_table_proto_rawDescGZIP(), []int{11}
+}
+
+// CompressType is how an answer's rows are compressed: never, so far.
+type CompressType int32
+
+const (
+	CompressType_CPT_NONE CompressType = 0
+)
+
+// Enum value maps for CompressType.
+var (
+	CompressType_name = map[int32]string{
+		0: "CPT_NONE",
+	}
+	CompressType_value = map[string]int32{
+		"CPT_NONE": 0,
+	}
+)
+
+func (x CompressType) Enum() *CompressType {
+	p := new(CompressType)
+	*p = x
+	return p
+}
+
+func (x CompressType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CompressType) Descriptor() protoreflect.EnumDescriptor {
+	return file_table_proto_enumTypes[12].Descriptor()
+}
+
+func (CompressType) Type() protoreflect.EnumType {
+	return &file_table_proto_enumTypes[12]
+}
+
+func (x CompressType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Do not use.
+func (x *CompressType) UnmarshalJSON(b []byte) error {
+	num, err := protoimpl.X.UnmarshalJSONEnum(x.Descriptor(), b)
+	if err != nil {
+		return err
+	}
+	*x = CompressType(num)
+	return nil
+}
+
+// Deprecated: Use CompressType.Descriptor instead.
+func (CompressType) EnumDescriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{12}
 }
 
 // DataBlockType is how an answer's rows are encoded. A request only hints:
@@ -523,11 +828,11 @@ func (x DataBlockType) String() string {
 }
 
 func (DataBlockType) Descriptor() protoreflect.EnumDescriptor {
-	return file_table_proto_enumTypes[8].Descriptor()
+	return file_table_proto_enumTypes[13].Descriptor()
 }
 
 func (DataBlockType) Type() protoreflect.EnumType {
-	return &file_table_proto_enumTypes[8]
+	return &file_table_proto_enumTypes[13]
 }
 
 func (x DataBlockType) Number() protoreflect.EnumNumber {
@@ -546,7 +851,122 @@ func (x *DataBlockType) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use DataBlockType.Descriptor instead.
 func (DataBlockType) EnumDescriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{8}
+	return file_table_proto_rawDescGZIP(), []int{13}
+}
+
+type StreamStatus int32
+
+const (
+	StreamStatus_STREAM_ENABLING StreamStatus = 1
+	StreamStatus_STREAM_ACTIVE   StreamStatus = 2
+)
+
+// Enum value maps for StreamStatus.
+var (
+	StreamStatus_name = map[int32]string{
+		1: "STREAM_ENABLING",
+		2: "STREAM_ACTIVE",
+	}
+	StreamStatus_value = map[string]int32{
+		"STREAM_ENABLING": 1,
+		"STREAM_ACTIVE":   2,
+	}
+)
+
+func (x StreamStatus) Enum() *StreamStatus {
+	p := new(StreamStatus)
+	*p = x
+	return p
+}
+
+func (x StreamStatus) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StreamStatus) Descriptor() protoreflect.EnumDescriptor {
+	return file_table_proto_enumTypes[14].Descriptor()
+}
+
+func (StreamStatus) Type() protoreflect.EnumType {
+	return &file_table_proto_enumTypes[14]
+}
+
+func (x StreamStatus) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Do not use.
+func (x *StreamStatus) UnmarshalJSON(b []byte) error {
+	num, err := protoimpl.X.UnmarshalJSONEnum(x.Descriptor(), b)
+	if err != nil {
+		return err
+	}
+	*x = StreamStatus(num)
+	return nil
+}
+
+// Deprecated: Use StreamStatus.Descriptor instead.
+func (StreamStatus) EnumDescriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{14}
+}
+
+type ActionType int32
+
+const (
+	ActionType_PUT_ROW    ActionType = 1
+	ActionType_UPDATE_ROW ActionType = 2
+	ActionType_DELETE_ROW ActionType = 3
+)
+
+// Enum value maps for ActionType.
+var (
+	ActionType_name = map[int32]string{
+		1: "PUT_ROW",
+		2: "UPDATE_ROW",
+		3: "DELETE_ROW",
+	}
+	ActionType_value = map[string]int32{
+		"PUT_ROW":    1,
+		"UPDATE_ROW": 2,
+		"DELETE_ROW": 3,
+	}
+)
+
+func (x ActionType) Enum() *ActionType {
+	p := new(ActionType)
+	*p = x
+	return p
+}
+
+func (x ActionType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ActionType) Descriptor() protoreflect.EnumDescriptor {
+	return file_table_proto_enumTypes[15].Descriptor()
+}
+
+func (ActionType) Type() protoreflect.EnumType {
+	return &file_table_proto_enumTypes[15]
+}
+
+func (x ActionType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Do not use.
+func (x *ActionType) UnmarshalJSON(b []byte) error {
+	num, err := protoimpl.X.UnmarshalJSONEnum(x.Descriptor(), b)
+	if err != nil {
+		return err
+	}
+	*x = ActionType(num)
+	return nil
+}
+
+// Deprecated: Use ActionType.Descriptor instead.
+func (ActionType) EnumDescriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{15}
 }
 
 // Error is the body of every answer that is not 2xx.
@@ -1499,6 +1919,8 @@ type DescribeTableResponse struct {
 	TableOptions              *TableOptions              `protobuf:"bytes,3,req,name=table_options,json=tableOptions" json:"table_options,omitempty"`
 	TableStatus               *TableStatus               `protobuf:"varint,4,req,name=table_status,json=tableStatus,enum=culvert.table.TableStatus" json:"table_status,omitempty"`
 	StreamDetails             *StreamDetails             `protobuf:"bytes,5,opt,name=stream_details,json=streamDetails" json:"stream_details,omitempty"`
+	ShardSplits               [][]byte                   `protobuf:"bytes,6,rep,name=shard_splits,json=shardSplits" json:"shard_splits,omitempty"`     // keys between partitions: the emulator spreads rows by hash and has none
+	CreationTime              *int64                     `protobuf:"varint,9,opt,name=creation_time,json=creationTime" json:"creation_time,omitempty"` // microseconds since the epoch
 	unknownFields             protoimpl.UnknownFields
 	sizeCache                 protoimpl.SizeCache
 }
@@ -1568,6 +1990,460 @@ func (x *DescribeTableResponse) GetStreamDetails() *StreamDetails {
 	return nil
 }
 
+func (x *DescribeTableResponse) GetShardSplits() [][]byte {
+	if x != nil {
+		return x.ShardSplits
+	}
+	return nil
+}
+
+func (x *DescribeTableResponse) GetCreationTime() int64 {
+	if x != nil && x.CreationTime != nil {
+		return *x.CreationTime
+	}
+	return 0
+}
+
+type UpdateTableRequest struct {
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	TableName          *string                `protobuf:"bytes,1,req,name=table_name,json=tableName" json:"table_name,omitempty"`
+	ReservedThroughput *ReservedThroughput    `protobuf:"bytes,2,opt,name=reserved_throughput,json=reservedThroughput" json:"reserved_throughput,omitempty"`
+	TableOptions       *TableOptions          `protobuf:"bytes,3,opt,name=table_options,json=tableOptions" json:"table_options,omitempty"`
+	StreamSpec         *StreamSpecification   `protobuf:"bytes,4,opt,name=stream_spec,json=streamSpec" json:"stream_spec,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *UpdateTableRequest) Reset() {
+	*x = UpdateTableRequest{}
+	mi := &file_table_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateTableRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateTableRequest) ProtoMessage() {}
+
+func (x *UpdateTableRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateTableRequest.ProtoReflect.Descriptor instead.
+func (*UpdateTableRequest) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *UpdateTableRequest) GetTableName() string {
+	if x != nil && x.TableName != nil {
+		return *x.TableName
+	}
+	return ""
+}
+
+func (x *UpdateTableRequest) GetReservedThroughput() *ReservedThroughput {
+	if x != nil {
+		return x.ReservedThroughput
+	}
+	return nil
+}
+
+func (x *UpdateTableRequest) GetTableOptions() *TableOptions {
+	if x != nil {
+		return x.TableOptions
+	}
+	return nil
+}
+
+func (x *UpdateTableRequest) GetStreamSpec() *StreamSpecification {
+	if x != nil {
+		return x.StreamSpec
+	}
+	return nil
+}
+
+type UpdateTableResponse struct {
+	state                     protoimpl.MessageState     `protogen:"open.v1"`
+	ReservedThroughputDetails *ReservedThroughputDetails `protobuf:"bytes,1,req,name=reserved_throughput_details,json=reservedThroughputDetails" json:"reserved_throughput_details,omitempty"`
+	TableOptions              *TableOptions              `protobuf:"bytes,2,req,name=table_options,json=tableOptions" json:"table_options,omitempty"`
+	StreamDetails             *StreamDetails             `protobuf:"bytes,3,opt,name=stream_details,json=streamDetails" json:"stream_details,omitempty"`
+	unknownFields             protoimpl.UnknownFields
+	sizeCache                 protoimpl.SizeCache
+}
+
+func (x *UpdateTableResponse) Reset() {
+	*x = UpdateTableResponse{}
+	mi := &file_table_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateTableResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateTableResponse) ProtoMessage() {}
+
+func (x *UpdateTableResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateTableResponse.ProtoReflect.Descriptor instead.
+func (*UpdateTableResponse) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *UpdateTableResponse) GetReservedThroughputDetails() *ReservedThroughputDetails {
+	if x != nil {
+		return x.ReservedThroughputDetails
+	}
+	return nil
+}
+
+func (x *UpdateTableResponse) GetTableOptions() *TableOptions {
+	if x != nil {
+		return x.TableOptions
+	}
+	return nil
+}
+
+func (x *UpdateTableResponse) GetStreamDetails() *StreamDetails {
+	if x != nil {
+		return x.StreamDetails
+	}
+	return nil
+}
+
+type AddDefinedColumnRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TableName     *string                `protobuf:"bytes,1,req,name=table_name,json=tableName" json:"table_name,omitempty"`
+	Columns       []*DefinedColumnSchema `protobuf:"bytes,2,rep,name=columns" json:"columns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddDefinedColumnRequest) Reset() {
+	*x = AddDefinedColumnRequest{}
+	mi := &file_table_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddDefinedColumnRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddDefinedColumnRequest) ProtoMessage() {}
+
+func (x *AddDefinedColumnRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddDefinedColumnRequest.ProtoReflect.Descriptor instead.
+func (*AddDefinedColumnRequest) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *AddDefinedColumnRequest) GetTableName() string {
+	if x != nil && x.TableName != nil {
+		return *x.TableName
+	}
+	return ""
+}
+
+func (x *AddDefinedColumnRequest) GetColumns() []*DefinedColumnSchema {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+type AddDefinedColumnResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddDefinedColumnResponse) Reset() {
+	*x = AddDefinedColumnResponse{}
+	mi := &file_table_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddDefinedColumnResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddDefinedColumnResponse) ProtoMessage() {}
+
+func (x *AddDefinedColumnResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddDefinedColumnResponse.ProtoReflect.Descriptor instead.
+func (*AddDefinedColumnResponse) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{21}
+}
+
+type DeleteDefinedColumnRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TableName     *string                `protobuf:"bytes,1,req,name=table_name,json=tableName" json:"table_name,omitempty"`
+	Columns       []string               `protobuf:"bytes,2,rep,name=columns" json:"columns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteDefinedColumnRequest) Reset() {
+	*x = DeleteDefinedColumnRequest{}
+	mi := &file_table_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteDefinedColumnRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteDefinedColumnRequest) ProtoMessage() {}
+
+func (x *DeleteDefinedColumnRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteDefinedColumnRequest.ProtoReflect.Descriptor instead.
+func (*DeleteDefinedColumnRequest) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DeleteDefinedColumnRequest) GetTableName() string {
+	if x != nil && x.TableName != nil {
+		return *x.TableName
+	}
+	return ""
+}
+
+func (x *DeleteDefinedColumnRequest) GetColumns() []string {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+type DeleteDefinedColumnResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteDefinedColumnResponse) Reset() {
+	*x = DeleteDefinedColumnResponse{}
+	mi := &file_table_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteDefinedColumnResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteDefinedColumnResponse) ProtoMessage() {}
+
+func (x *DeleteDefinedColumnResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteDefinedColumnResponse.ProtoReflect.Descriptor instead.
+func (*DeleteDefinedColumnResponse) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{23}
+}
+
+type ComputeSplitPointsBySizeRequest struct {
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	TableName           *string                `protobuf:"bytes,1,req,name=table_name,json=tableName" json:"table_name,omitempty"`
+	SplitSize           *int64                 `protobuf:"varint,2,req,name=split_size,json=splitSize" json:"split_size,omitempty"`
+	SplitSizeUnitInByte *int64                 `protobuf:"varint,3,opt,name=split_size_unit_in_byte,json=splitSizeUnitInByte" json:"split_size_unit_in_byte,omitempty"` // none: 100 MB
+	SplitPointLimit     *int32                 `protobuf:"varint,4,opt,name=split_point_limit,json=splitPointLimit" json:"split_point_limit,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ComputeSplitPointsBySizeRequest) Reset() {
+	*x = ComputeSplitPointsBySizeRequest{}
+	mi := &file_table_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ComputeSplitPointsBySizeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ComputeSplitPointsBySizeRequest) ProtoMessage() {}
+
+func (x *ComputeSplitPointsBySizeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ComputeSplitPointsBySizeRequest.ProtoReflect.Descriptor instead.
+func (*ComputeSplitPointsBySizeRequest) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ComputeSplitPointsBySizeRequest) GetTableName() string {
+	if x != nil && x.TableName != nil {
+		return *x.TableName
+	}
+	return ""
+}
+
+func (x *ComputeSplitPointsBySizeRequest) GetSplitSize() int64 {
+	if x != nil && x.SplitSize != nil {
+		return *x.SplitSize
+	}
+	return 0
+}
+
+func (x *ComputeSplitPointsBySizeRequest) GetSplitSizeUnitInByte() int64 {
+	if x != nil && x.SplitSizeUnitInByte != nil {
+		return *x.SplitSizeUnitInByte
+	}
+	return 0
+}
+
+func (x *ComputeSplitPointsBySizeRequest) GetSplitPointLimit() int32 {
+	if x != nil && x.SplitPointLimit != nil {
+		return *x.SplitPointLimit
+	}
+	return 0
+}
+
+type ComputeSplitPointsBySizeResponse struct {
+	state         protoimpl.MessageState                            `protogen:"open.v1"`
+	Consumed      *ConsumedCapacity                                 `protobuf:"bytes,1,req,name=consumed" json:"consumed,omitempty"`
+	Schema        []*PrimaryKeySchema                               `protobuf:"bytes,2,rep,name=schema" json:"schema,omitempty"`
+	SplitPoints   [][]byte                                          `protobuf:"bytes,3,rep,name=split_points,json=splitPoints" json:"split_points,omitempty"` // in rising order; trailing INF_MIN columns are left out
+	Locations     []*ComputeSplitPointsBySizeResponse_SplitLocation `protobuf:"bytes,4,rep,name=locations" json:"locations,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ComputeSplitPointsBySizeResponse) Reset() {
+	*x = ComputeSplitPointsBySizeResponse{}
+	mi := &file_table_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ComputeSplitPointsBySizeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ComputeSplitPointsBySizeResponse) ProtoMessage() {}
+
+func (x *ComputeSplitPointsBySizeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ComputeSplitPointsBySizeResponse.ProtoReflect.Descriptor instead.
+func (*ComputeSplitPointsBySizeResponse) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ComputeSplitPointsBySizeResponse) GetConsumed() *ConsumedCapacity {
+	if x != nil {
+		return x.Consumed
+	}
+	return nil
+}
+
+func (x *ComputeSplitPointsBySizeResponse) GetSchema() []*PrimaryKeySchema {
+	if x != nil {
+		return x.Schema
+	}
+	return nil
+}
+
+func (x *ComputeSplitPointsBySizeResponse) GetSplitPoints() [][]byte {
+	if x != nil {
+		return x.SplitPoints
+	}
+	return nil
+}
+
+func (x *ComputeSplitPointsBySizeResponse) GetLocations() []*ComputeSplitPointsBySizeResponse_SplitLocation {
+	if x != nil {
+		return x.Locations
+	}
+	return nil
+}
+
 type ListTableRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1576,7 +2452,7 @@ type ListTableRequest struct {
 
 func (x *ListTableRequest) Reset() {
 	*x = ListTableRequest{}
-	mi := &file_table_proto_msgTypes[18]
+	mi := &file_table_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1588,7 +2464,7 @@ func (x *ListTableRequest) String() string {
 func (*ListTableRequest) ProtoMessage() {}
 
 func (x *ListTableRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[18]
+	mi := &file_table_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1601,7 +2477,7 @@ func (x *ListTableRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTableRequest.ProtoReflect.Descriptor instead.
 func (*ListTableRequest) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{18}
+	return file_table_proto_rawDescGZIP(), []int{26}
 }
 
 type ListTableResponse struct {
@@ -1613,7 +2489,7 @@ type ListTableResponse struct {
 
 func (x *ListTableResponse) Reset() {
 	*x = ListTableResponse{}
-	mi := &file_table_proto_msgTypes[19]
+	mi := &file_table_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1625,7 +2501,7 @@ func (x *ListTableResponse) String() string {
 func (*ListTableResponse) ProtoMessage() {}
 
 func (x *ListTableResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[19]
+	mi := &file_table_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1638,7 +2514,7 @@ func (x *ListTableResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTableResponse.ProtoReflect.Descriptor instead.
 func (*ListTableResponse) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{19}
+	return file_table_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListTableResponse) GetTableNames() []string {
@@ -1657,7 +2533,7 @@ type DeleteTableRequest struct {
 
 func (x *DeleteTableRequest) Reset() {
 	*x = DeleteTableRequest{}
-	mi := &file_table_proto_msgTypes[20]
+	mi := &file_table_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1669,7 +2545,7 @@ func (x *DeleteTableRequest) String() string {
 func (*DeleteTableRequest) ProtoMessage() {}
 
 func (x *DeleteTableRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[20]
+	mi := &file_table_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1682,7 +2558,7 @@ func (x *DeleteTableRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTableRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTableRequest) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{20}
+	return file_table_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeleteTableRequest) GetTableName() string {
@@ -1700,7 +2576,7 @@ type DeleteTableResponse struct {
 
 func (x *DeleteTableResponse) Reset() {
 	*x = DeleteTableResponse{}
-	mi := &file_table_proto_msgTypes[21]
+	mi := &file_table_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1712,7 +2588,7 @@ func (x *DeleteTableResponse) String() string {
 func (*DeleteTableResponse) ProtoMessage() {}
 
 func (x *DeleteTableResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[21]
+	mi := &file_table_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1725,7 +2601,7 @@ func (x *DeleteTableResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTableResponse.ProtoReflect.Descriptor instead.
 func (*DeleteTableResponse) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{21}
+	return file_table_proto_rawDescGZIP(), []int{29}
 }
 
 type Condition struct {
@@ -1738,7 +2614,7 @@ type Condition struct {
 
 func (x *Condition) Reset() {
 	*x = Condition{}
-	mi := &file_table_proto_msgTypes[22]
+	mi := &file_table_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1750,7 +2626,7 @@ func (x *Condition) String() string {
 func (*Condition) ProtoMessage() {}
 
 func (x *Condition) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[22]
+	mi := &file_table_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1763,7 +2639,7 @@ func (x *Condition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Condition.ProtoReflect.Descriptor instead.
 func (*Condition) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{22}
+	return file_table_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Condition) GetRowExistence() RowExistenceExpectation {
@@ -1790,7 +2666,7 @@ type ReturnContent struct {
 
 func (x *ReturnContent) Reset() {
 	*x = ReturnContent{}
-	mi := &file_table_proto_msgTypes[23]
+	mi := &file_table_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1802,7 +2678,7 @@ func (x *ReturnContent) String() string {
 func (*ReturnContent) ProtoMessage() {}
 
 func (x *ReturnContent) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[23]
+	mi := &file_table_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1815,7 +2691,7 @@ func (x *ReturnContent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReturnContent.ProtoReflect.Descriptor instead.
 func (*ReturnContent) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{23}
+	return file_table_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReturnContent) GetReturnType() ReturnType {
@@ -1846,7 +2722,7 @@ type PutRowRequest struct {
 
 func (x *PutRowRequest) Reset() {
 	*x = PutRowRequest{}
-	mi := &file_table_proto_msgTypes[24]
+	mi := &file_table_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1858,7 +2734,7 @@ func (x *PutRowRequest) String() string {
 func (*PutRowRequest) ProtoMessage() {}
 
 func (x *PutRowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[24]
+	mi := &file_table_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1871,7 +2747,7 @@ func (x *PutRowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRowRequest.ProtoReflect.Descriptor instead.
 func (*PutRowRequest) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{24}
+	return file_table_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PutRowRequest) GetTableName() string {
@@ -1919,7 +2795,7 @@ type PutRowResponse struct {
 
 func (x *PutRowResponse) Reset() {
 	*x = PutRowResponse{}
-	mi := &file_table_proto_msgTypes[25]
+	mi := &file_table_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1931,7 +2807,7 @@ func (x *PutRowResponse) String() string {
 func (*PutRowResponse) ProtoMessage() {}
 
 func (x *PutRowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[25]
+	mi := &file_table_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1944,7 +2820,7 @@ func (x *PutRowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRowResponse.ProtoReflect.Descriptor instead.
 func (*PutRowResponse) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{25}
+	return file_table_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PutRowResponse) GetConsumed() *ConsumedCapacity {
@@ -1974,7 +2850,7 @@ type UpdateRowRequest struct {
 
 func (x *UpdateRowRequest) Reset() {
 	*x = UpdateRowRequest{}
-	mi := &file_table_proto_msgTypes[26]
+	mi := &file_table_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1986,7 +2862,7 @@ func (x *UpdateRowRequest) String() string {
 func (*UpdateRowRequest) ProtoMessage() {}
 
 func (x *UpdateRowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[26]
+	mi := &file_table_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1999,7 +2875,7 @@ func (x *UpdateRowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRowRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRowRequest) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{26}
+	return file_table_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *UpdateRowRequest) GetTableName() string {
@@ -2047,7 +2923,7 @@ type UpdateRowResponse struct {
 
 func (x *UpdateRowResponse) Reset() {
 	*x = UpdateRowResponse{}
-	mi := &file_table_proto_msgTypes[27]
+	mi := &file_table_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2059,7 +2935,7 @@ func (x *UpdateRowResponse) String() string {
 func (*UpdateRowResponse) ProtoMessage() {}
 
 func (x *UpdateRowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[27]
+	mi := &file_table_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2072,7 +2948,7 @@ func (x *UpdateRowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRowResponse.ProtoReflect.Descriptor instead.
 func (*UpdateRowResponse) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{27}
+	return file_table_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *UpdateRowResponse) GetConsumed() *ConsumedCapacity {
@@ -2102,7 +2978,7 @@ type DeleteRowRequest struct {
 
 func (x *DeleteRowRequest) Reset() {
 	*x = DeleteRowRequest{}
-	mi := &file_table_proto_msgTypes[28]
+	mi := &file_table_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2114,7 +2990,7 @@ func (x *DeleteRowRequest) String() string {
 func (*DeleteRowRequest) ProtoMessage() {}
 
 func (x *DeleteRowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[28]
+	mi := &file_table_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2127,7 +3003,7 @@ func (x *DeleteRowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRowRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRowRequest) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{28}
+	return file_table_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DeleteRowRequest) GetTableName() string {
@@ -2175,7 +3051,7 @@ type DeleteRowResponse struct {
 
 func (x *DeleteRowResponse) Reset() {
 	*x = DeleteRowResponse{}
-	mi := &file_table_proto_msgTypes[29]
+	mi := &file_table_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2187,7 +3063,7 @@ func (x *DeleteRowResponse) String() string {
 func (*DeleteRowResponse) ProtoMessage() {}
 
 func (x *DeleteRowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[29]
+	mi := &file_table_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2200,7 +3076,7 @@ func (x *DeleteRowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRowResponse.ProtoReflect.Descriptor instead.
 func (*DeleteRowResponse) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{29}
+	return file_table_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DeleteRowResponse) GetConsumed() *ConsumedCapacity {
@@ -2229,7 +3105,7 @@ type RowInBatchWriteRowRequest struct {
 
 func (x *RowInBatchWriteRowRequest) Reset() {
 	*x = RowInBatchWriteRowRequest{}
-	mi := &file_table_proto_msgTypes[30]
+	mi := &file_table_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2241,7 +3117,7 @@ func (x *RowInBatchWriteRowRequest) String() string {
 func (*RowInBatchWriteRowRequest) ProtoMessage() {}
 
 func (x *RowInBatchWriteRowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[30]
+	mi := &file_table_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2254,7 +3130,7 @@ func (x *RowInBatchWriteRowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowInBatchWriteRowRequest.ProtoReflect.Descriptor instead.
 func (*RowInBatchWriteRowRequest) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{30}
+	return file_table_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RowInBatchWriteRowRequest) GetType() OperationType {
@@ -2295,7 +3171,7 @@ type TableInBatchWriteRowRequest struct {
 
 func (x *TableInBatchWriteRowRequest) Reset() {
 	*x = TableInBatchWriteRowRequest{}
-	mi := &file_table_proto_msgTypes[31]
+	mi := &file_table_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2307,7 +3183,7 @@ func (x *TableInBatchWriteRowRequest) String() string {
 func (*TableInBatchWriteRowRequest) ProtoMessage() {}
 
 func (x *TableInBatchWriteRowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[31]
+	mi := &file_table_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2320,7 +3196,7 @@ func (x *TableInBatchWriteRowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableInBatchWriteRowRequest.ProtoReflect.Descriptor instead.
 func (*TableInBatchWriteRowRequest) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{31}
+	return file_table_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *TableInBatchWriteRowRequest) GetTableName() string {
@@ -2348,7 +3224,7 @@ type BatchWriteRowRequest struct {
 
 func (x *BatchWriteRowRequest) Reset() {
 	*x = BatchWriteRowRequest{}
-	mi := &file_table_proto_msgTypes[32]
+	mi := &file_table_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2360,7 +3236,7 @@ func (x *BatchWriteRowRequest) String() string {
 func (*BatchWriteRowRequest) ProtoMessage() {}
 
 func (x *BatchWriteRowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[32]
+	mi := &file_table_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2373,7 +3249,7 @@ func (x *BatchWriteRowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchWriteRowRequest.ProtoReflect.Descriptor instead.
 func (*BatchWriteRowRequest) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{32}
+	return file_table_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *BatchWriteRowRequest) GetTables() []*TableInBatchWriteRowRequest {
@@ -2409,7 +3285,7 @@ type RowInBatchWriteRowResponse struct {
 
 func (x *RowInBatchWriteRowResponse) Reset() {
 	*x = RowInBatchWriteRowResponse{}
-	mi := &file_table_proto_msgTypes[33]
+	mi := &file_table_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2421,7 +3297,7 @@ func (x *RowInBatchWriteRowResponse) String() string {
 func (*RowInBatchWriteRowResponse) ProtoMessage() {}
 
 func (x *RowInBatchWriteRowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[33]
+	mi := &file_table_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2434,7 +3310,7 @@ func (x *RowInBatchWriteRowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowInBatchWriteRowResponse.ProtoReflect.Descriptor instead.
 func (*RowInBatchWriteRowResponse) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{33}
+	return file_table_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RowInBatchWriteRowResponse) GetIsOk() bool {
@@ -2475,7 +3351,7 @@ type TableInBatchWriteRowResponse struct {
 
 func (x *TableInBatchWriteRowResponse) Reset() {
 	*x = TableInBatchWriteRowResponse{}
-	mi := &file_table_proto_msgTypes[34]
+	mi := &file_table_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2487,7 +3363,7 @@ func (x *TableInBatchWriteRowResponse) String() string {
 func (*TableInBatchWriteRowResponse) ProtoMessage() {}
 
 func (x *TableInBatchWriteRowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[34]
+	mi := &file_table_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2500,7 +3376,7 @@ func (x *TableInBatchWriteRowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableInBatchWriteRowResponse.ProtoReflect.Descriptor instead.
 func (*TableInBatchWriteRowResponse) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{34}
+	return file_table_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *TableInBatchWriteRowResponse) GetTableName() string {
@@ -2526,7 +3402,7 @@ type BatchWriteRowResponse struct {
 
 func (x *BatchWriteRowResponse) Reset() {
 	*x = BatchWriteRowResponse{}
-	mi := &file_table_proto_msgTypes[35]
+	mi := &file_table_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2538,7 +3414,7 @@ func (x *BatchWriteRowResponse) String() string {
 func (*BatchWriteRowResponse) ProtoMessage() {}
 
 func (x *BatchWriteRowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[35]
+	mi := &file_table_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2551,12 +3427,304 @@ func (x *BatchWriteRowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchWriteRowResponse.ProtoReflect.Descriptor instead.
 func (*BatchWriteRowResponse) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{35}
+	return file_table_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *BatchWriteRowResponse) GetTables() []*TableInBatchWriteRowResponse {
 	if x != nil {
 		return x.Tables
+	}
+	return nil
+}
+
+type ValueTransferRule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Regex         *string                `protobuf:"bytes,1,req,name=regex" json:"regex,omitempty"`
+	CastType      *VariantType           `protobuf:"varint,2,opt,name=cast_type,json=castType,enum=culvert.table.VariantType" json:"cast_type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValueTransferRule) Reset() {
+	*x = ValueTransferRule{}
+	mi := &file_table_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValueTransferRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValueTransferRule) ProtoMessage() {}
+
+func (x *ValueTransferRule) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValueTransferRule.ProtoReflect.Descriptor instead.
+func (*ValueTransferRule) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ValueTransferRule) GetRegex() string {
+	if x != nil && x.Regex != nil {
+		return *x.Regex
+	}
+	return ""
+}
+
+func (x *ValueTransferRule) GetCastType() VariantType {
+	if x != nil && x.CastType != nil {
+		return *x.CastType
+	}
+	return VariantType_VT_INTEGER
+}
+
+type SingleColumnValueFilter struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Comparator        *ComparatorType        `protobuf:"varint,1,req,name=comparator,enum=culvert.table.ComparatorType" json:"comparator,omitempty"`
+	ColumnName        *string                `protobuf:"bytes,2,req,name=column_name,json=columnName" json:"column_name,omitempty"`
+	ColumnValue       []byte                 `protobuf:"bytes,3,req,name=column_value,json=columnValue" json:"column_value,omitempty"` // a PlainBuffer value: its type, then its content
+	FilterIfMissing   *bool                  `protobuf:"varint,4,req,name=filter_if_missing,json=filterIfMissing" json:"filter_if_missing,omitempty"`
+	LatestVersionOnly *bool                  `protobuf:"varint,5,req,name=latest_version_only,json=latestVersionOnly" json:"latest_version_only,omitempty"`
+	ValueTransRule    *ValueTransferRule     `protobuf:"bytes,6,opt,name=value_trans_rule,json=valueTransRule" json:"value_trans_rule,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *SingleColumnValueFilter) Reset() {
+	*x = SingleColumnValueFilter{}
+	mi := &file_table_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SingleColumnValueFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SingleColumnValueFilter) ProtoMessage() {}
+
+func (x *SingleColumnValueFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SingleColumnValueFilter.ProtoReflect.Descriptor instead.
+func (*SingleColumnValueFilter) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *SingleColumnValueFilter) GetComparator() ComparatorType {
+	if x != nil && x.Comparator != nil {
+		return *x.Comparator
+	}
+	return ComparatorType_CT_EQUAL
+}
+
+func (x *SingleColumnValueFilter) GetColumnName() string {
+	if x != nil && x.ColumnName != nil {
+		return *x.ColumnName
+	}
+	return ""
+}
+
+func (x *SingleColumnValueFilter) GetColumnValue() []byte {
+	if x != nil {
+		return x.ColumnValue
+	}
+	return nil
+}
+
+func (x *SingleColumnValueFilter) GetFilterIfMissing() bool {
+	if x != nil && x.FilterIfMissing != nil {
+		return *x.FilterIfMissing
+	}
+	return false
+}
+
+func (x *SingleColumnValueFilter) GetLatestVersionOnly() bool {
+	if x != nil && x.LatestVersionOnly != nil {
+		return *x.LatestVersionOnly
+	}
+	return false
+}
+
+func (x *SingleColumnValueFilter) GetValueTransRule() *ValueTransferRule {
+	if x != nil {
+		return x.ValueTransRule
+	}
+	return nil
+}
+
+type CompositeColumnValueFilter struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Combinator    *LogicalOperator       `protobuf:"varint,1,req,name=combinator,enum=culvert.table.LogicalOperator" json:"combinator,omitempty"`
+	SubFilters    []*Filter              `protobuf:"bytes,2,rep,name=sub_filters,json=subFilters" json:"sub_filters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompositeColumnValueFilter) Reset() {
+	*x = CompositeColumnValueFilter{}
+	mi := &file_table_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompositeColumnValueFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompositeColumnValueFilter) ProtoMessage() {}
+
+func (x *CompositeColumnValueFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompositeColumnValueFilter.ProtoReflect.Descriptor instead.
+func (*CompositeColumnValueFilter) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *CompositeColumnValueFilter) GetCombinator() LogicalOperator {
+	if x != nil && x.Combinator != nil {
+		return *x.Combinator
+	}
+	return LogicalOperator_LO_NOT
+}
+
+func (x *CompositeColumnValueFilter) GetSubFilters() []*Filter {
+	if x != nil {
+		return x.SubFilters
+	}
+	return nil
+}
+
+type ColumnPaginationFilter struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Offset        *int32                 `protobuf:"varint,1,req,name=offset" json:"offset,omitempty"`
+	Limit         *int32                 `protobuf:"varint,2,req,name=limit" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ColumnPaginationFilter) Reset() {
+	*x = ColumnPaginationFilter{}
+	mi := &file_table_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ColumnPaginationFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ColumnPaginationFilter) ProtoMessage() {}
+
+func (x *ColumnPaginationFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ColumnPaginationFilter.ProtoReflect.Descriptor instead.
+func (*ColumnPaginationFilter) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *ColumnPaginationFilter) GetOffset() int32 {
+	if x != nil && x.Offset != nil {
+		return *x.Offset
+	}
+	return 0
+}
+
+func (x *ColumnPaginationFilter) GetLimit() int32 {
+	if x != nil && x.Limit != nil {
+		return *x.Limit
+	}
+	return 0
+}
+
+type Filter struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Type          *FilterType            `protobuf:"varint,1,req,name=type,enum=culvert.table.FilterType" json:"type,omitempty"`
+	Filter        []byte                 `protobuf:"bytes,2,req,name=filter" json:"filter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Filter) Reset() {
+	*x = Filter{}
+	mi := &file_table_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Filter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Filter) ProtoMessage() {}
+
+func (x *Filter) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Filter.ProtoReflect.Descriptor instead.
+func (*Filter) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *Filter) GetType() FilterType {
+	if x != nil && x.Type != nil {
+		return *x.Type
+	}
+	return FilterType_FT_SINGLE_COLUMN_VALUE
+}
+
+func (x *Filter) GetFilter() []byte {
+	if x != nil {
+		return x.Filter
 	}
 	return nil
 }
@@ -2574,7 +3742,7 @@ type TimeRange struct {
 
 func (x *TimeRange) Reset() {
 	*x = TimeRange{}
-	mi := &file_table_proto_msgTypes[36]
+	mi := &file_table_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2586,7 +3754,7 @@ func (x *TimeRange) String() string {
 func (*TimeRange) ProtoMessage() {}
 
 func (x *TimeRange) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[36]
+	mi := &file_table_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2599,7 +3767,7 @@ func (x *TimeRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeRange.ProtoReflect.Descriptor instead.
 func (*TimeRange) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{36}
+	return file_table_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *TimeRange) GetStartTime() int64 {
@@ -2647,7 +3815,7 @@ const (
 
 func (x *GetRowRequest) Reset() {
 	*x = GetRowRequest{}
-	mi := &file_table_proto_msgTypes[37]
+	mi := &file_table_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2659,7 +3827,7 @@ func (x *GetRowRequest) String() string {
 func (*GetRowRequest) ProtoMessage() {}
 
 func (x *GetRowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[37]
+	mi := &file_table_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2672,7 +3840,7 @@ func (x *GetRowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRowRequest.ProtoReflect.Descriptor instead.
 func (*GetRowRequest) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{37}
+	return file_table_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GetRowRequest) GetTableName() string {
@@ -2763,7 +3931,7 @@ type GetRowResponse struct {
 
 func (x *GetRowResponse) Reset() {
 	*x = GetRowResponse{}
-	mi := &file_table_proto_msgTypes[38]
+	mi := &file_table_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2775,7 +3943,7 @@ func (x *GetRowResponse) String() string {
 func (*GetRowResponse) ProtoMessage() {}
 
 func (x *GetRowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[38]
+	mi := &file_table_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2788,7 +3956,7 @@ func (x *GetRowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRowResponse.ProtoReflect.Descriptor instead.
 func (*GetRowResponse) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{38}
+	return file_table_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *GetRowResponse) GetConsumed() *ConsumedCapacity {
@@ -2812,6 +3980,343 @@ func (x *GetRowResponse) GetNextToken() []byte {
 	return nil
 }
 
+type TableInBatchGetRowRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TableName     *string                `protobuf:"bytes,1,req,name=table_name,json=tableName" json:"table_name,omitempty"`
+	PrimaryKey    [][]byte               `protobuf:"bytes,2,rep,name=primary_key,json=primaryKey" json:"primary_key,omitempty"`
+	Token         [][]byte               `protobuf:"bytes,3,rep,name=token" json:"token,omitempty"`
+	ColumnsToGet  []string               `protobuf:"bytes,4,rep,name=columns_to_get,json=columnsToGet" json:"columns_to_get,omitempty"`
+	TimeRange     *TimeRange             `protobuf:"bytes,5,opt,name=time_range,json=timeRange" json:"time_range,omitempty"`
+	MaxVersions   *int32                 `protobuf:"varint,6,opt,name=max_versions,json=maxVersions" json:"max_versions,omitempty"`
+	CacheBlocks   *bool                  `protobuf:"varint,7,opt,name=cache_blocks,json=cacheBlocks,def=1" json:"cache_blocks,omitempty"`
+	Filter        []byte                 `protobuf:"bytes,8,opt,name=filter" json:"filter,omitempty"`
+	StartColumn   *string                `protobuf:"bytes,9,opt,name=start_column,json=startColumn" json:"start_column,omitempty"`
+	EndColumn     *string                `protobuf:"bytes,10,opt,name=end_column,json=endColumn" json:"end_column,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+// Default values for TableInBatchGetRowRequest fields.
+const (
+	Default_TableInBatchGetRowRequest_CacheBlocks = bool(true)
+)
+
+func (x *TableInBatchGetRowRequest) Reset() {
+	*x = TableInBatchGetRowRequest{}
+	mi := &file_table_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TableInBatchGetRowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TableInBatchGetRowRequest) ProtoMessage() {}
+
+func (x *TableInBatchGetRowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TableInBatchGetRowRequest.ProtoReflect.Descriptor instead.
+func (*TableInBatchGetRowRequest) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *TableInBatchGetRowRequest) GetTableName() string {
+	if x != nil && x.TableName != nil {
+		return *x.TableName
+	}
+	return ""
+}
+
+func (x *TableInBatchGetRowRequest) GetPrimaryKey() [][]byte {
+	if x != nil {
+		return x.PrimaryKey
+	}
+	return nil
+}
+
+func (x *TableInBatchGetRowRequest) GetToken() [][]byte {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+func (x *TableInBatchGetRowRequest) GetColumnsToGet() []string {
+	if x != nil {
+		return x.ColumnsToGet
+	}
+	return nil
+}
+
+func (x *TableInBatchGetRowRequest) GetTimeRange() *TimeRange {
+	if x != nil {
+		return x.TimeRange
+	}
+	return nil
+}
+
+func (x *TableInBatchGetRowRequest) GetMaxVersions() int32 {
+	if x != nil && x.MaxVersions != nil {
+		return *x.MaxVersions
+	}
+	return 0
+}
+
+func (x *TableInBatchGetRowRequest) GetCacheBlocks() bool {
+	if x != nil && x.CacheBlocks != nil {
+		return *x.CacheBlocks
+	}
+	return Default_TableInBatchGetRowRequest_CacheBlocks
+}
+
+func (x *TableInBatchGetRowRequest) GetFilter() []byte {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *TableInBatchGetRowRequest) GetStartColumn() string {
+	if x != nil && x.StartColumn != nil {
+		return *x.StartColumn
+	}
+	return ""
+}
+
+func (x *TableInBatchGetRowRequest) GetEndColumn() string {
+	if x != nil && x.EndColumn != nil {
+		return *x.EndColumn
+	}
+	return ""
+}
+
+type BatchGetRowRequest struct {
+	state         protoimpl.MessageState       `protogen:"open.v1"`
+	Tables        []*TableInBatchGetRowRequest `protobuf:"bytes,1,rep,name=tables" json:"tables,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetRowRequest) Reset() {
+	*x = BatchGetRowRequest{}
+	mi := &file_table_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetRowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetRowRequest) ProtoMessage() {}
+
+func (x *BatchGetRowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetRowRequest.ProtoReflect.Descriptor instead.
+func (*BatchGetRowRequest) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *BatchGetRowRequest) GetTables() []*TableInBatchGetRowRequest {
+	if x != nil {
+		return x.Tables
+	}
+	return nil
+}
+
+type RowInBatchGetRowResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	IsOk          *bool                  `protobuf:"varint,1,req,name=is_ok,json=isOk" json:"is_ok,omitempty"`
+	Error         *Error                 `protobuf:"bytes,2,opt,name=error" json:"error,omitempty"`
+	Consumed      *ConsumedCapacity      `protobuf:"bytes,3,opt,name=consumed" json:"consumed,omitempty"`
+	Row           []byte                 `protobuf:"bytes,4,opt,name=row" json:"row,omitempty"` // empty: there is no such row
+	NextToken     []byte                 `protobuf:"bytes,5,opt,name=next_token,json=nextToken" json:"next_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RowInBatchGetRowResponse) Reset() {
+	*x = RowInBatchGetRowResponse{}
+	mi := &file_table_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RowInBatchGetRowResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RowInBatchGetRowResponse) ProtoMessage() {}
+
+func (x *RowInBatchGetRowResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RowInBatchGetRowResponse.ProtoReflect.Descriptor instead.
+func (*RowInBatchGetRowResponse) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *RowInBatchGetRowResponse) GetIsOk() bool {
+	if x != nil && x.IsOk != nil {
+		return *x.IsOk
+	}
+	return false
+}
+
+func (x *RowInBatchGetRowResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *RowInBatchGetRowResponse) GetConsumed() *ConsumedCapacity {
+	if x != nil {
+		return x.Consumed
+	}
+	return nil
+}
+
+func (x *RowInBatchGetRowResponse) GetRow() []byte {
+	if x != nil {
+		return x.Row
+	}
+	return nil
+}
+
+func (x *RowInBatchGetRowResponse) GetNextToken() []byte {
+	if x != nil {
+		return x.NextToken
+	}
+	return nil
+}
+
+type TableInBatchGetRowResponse struct {
+	state         protoimpl.MessageState      `protogen:"open.v1"`
+	TableName     *string                     `protobuf:"bytes,1,req,name=table_name,json=tableName" json:"table_name,omitempty"`
+	Rows          []*RowInBatchGetRowResponse `protobuf:"bytes,2,rep,name=rows" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TableInBatchGetRowResponse) Reset() {
+	*x = TableInBatchGetRowResponse{}
+	mi := &file_table_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TableInBatchGetRowResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TableInBatchGetRowResponse) ProtoMessage() {}
+
+func (x *TableInBatchGetRowResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TableInBatchGetRowResponse.ProtoReflect.Descriptor instead.
+func (*TableInBatchGetRowResponse) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *TableInBatchGetRowResponse) GetTableName() string {
+	if x != nil && x.TableName != nil {
+		return *x.TableName
+	}
+	return ""
+}
+
+func (x *TableInBatchGetRowResponse) GetRows() []*RowInBatchGetRowResponse {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+type BatchGetRowResponse struct {
+	state         protoimpl.MessageState        `protogen:"open.v1"`
+	Tables        []*TableInBatchGetRowResponse `protobuf:"bytes,1,rep,name=tables" json:"tables,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetRowResponse) Reset() {
+	*x = BatchGetRowResponse{}
+	mi := &file_table_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetRowResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetRowResponse) ProtoMessage() {}
+
+func (x *BatchGetRowResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetRowResponse.ProtoReflect.Descriptor instead.
+func (*BatchGetRowResponse) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *BatchGetRowResponse) GetTables() []*TableInBatchGetRowResponse {
+	if x != nil {
+		return x.Tables
+	}
+	return nil
+}
+
 type GetRangeRequest struct {
 	state                    protoimpl.MessageState `protogen:"open.v1"`
 	TableName                *string                `protobuf:"bytes,1,req,name=table_name,json=tableName" json:"table_name,omitempty"`
@@ -2830,6 +4335,7 @@ type GetRangeRequest struct {
 	TransactionId            *string                `protobuf:"bytes,14,opt,name=transaction_id,json=transactionId" json:"transaction_id,omitempty"`
 	DataBlockTypeHint        *DataBlockType         `protobuf:"varint,15,opt,name=data_block_type_hint,json=dataBlockTypeHint,enum=culvert.table.DataBlockType" json:"data_block_type_hint,omitempty"`
 	ReturnEntirePrimaryKeys  *bool                  `protobuf:"varint,16,opt,name=return_entire_primary_keys,json=returnEntirePrimaryKeys,def=1" json:"return_entire_primary_keys,omitempty"`
+	CompressTypeHint         *CompressType          `protobuf:"varint,17,opt,name=compress_type_hint,json=compressTypeHint,enum=culvert.table.CompressType" json:"compress_type_hint,omitempty"`
 	unknownFields            protoimpl.UnknownFields
 	sizeCache                protoimpl.SizeCache
 }
@@ -2842,7 +4348,7 @@ const (
 
 func (x *GetRangeRequest) Reset() {
 	*x = GetRangeRequest{}
-	mi := &file_table_proto_msgTypes[39]
+	mi := &file_table_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2854,7 +4360,7 @@ func (x *GetRangeRequest) String() string {
 func (*GetRangeRequest) ProtoMessage() {}
 
 func (x *GetRangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[39]
+	mi := &file_table_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2867,7 +4373,7 @@ func (x *GetRangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRangeRequest.ProtoReflect.Descriptor instead.
 func (*GetRangeRequest) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{39}
+	return file_table_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *GetRangeRequest) GetTableName() string {
@@ -2982,6 +4488,13 @@ func (x *GetRangeRequest) GetReturnEntirePrimaryKeys() bool {
 	return Default_GetRangeRequest_ReturnEntirePrimaryKeys
 }
 
+func (x *GetRangeRequest) GetCompressTypeHint() CompressType {
+	if x != nil && x.CompressTypeHint != nil {
+		return *x.CompressTypeHint
+	}
+	return CompressType_CPT_NONE
+}
+
 type GetRangeResponse struct {
 	state               protoimpl.MessageState `protogen:"open.v1"`
 	Consumed            *ConsumedCapacity      `protobuf:"bytes,1,req,name=consumed" json:"consumed,omitempty"`
@@ -2989,13 +4502,14 @@ type GetRangeResponse struct {
 	NextStartPrimaryKey []byte                 `protobuf:"bytes,3,opt,name=next_start_primary_key,json=nextStartPrimaryKey" json:"next_start_primary_key,omitempty"` // none: the range is read to its end
 	NextToken           []byte                 `protobuf:"bytes,4,opt,name=next_token,json=nextToken" json:"next_token,omitempty"`
 	DataBlockType       *DataBlockType         `protobuf:"varint,5,opt,name=data_block_type,json=dataBlockType,enum=culvert.table.DataBlockType" json:"data_block_type,omitempty"`
+	CompressType        *CompressType          `protobuf:"varint,6,opt,name=compress_type,json=compressType,enum=culvert.table.CompressType" json:"compress_type,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
 
 func (x *GetRangeResponse) Reset() {
 	*x = GetRangeResponse{}
-	mi := &file_table_proto_msgTypes[40]
+	mi := &file_table_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3007,7 +4521,7 @@ func (x *GetRangeResponse) String() string {
 func (*GetRangeResponse) ProtoMessage() {}
 
 func (x *GetRangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_table_proto_msgTypes[40]
+	mi := &file_table_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3020,7 +4534,7 @@ func (x *GetRangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRangeResponse.ProtoReflect.Descriptor instead.
 func (*GetRangeResponse) Descriptor() ([]byte, []int) {
-	return file_table_proto_rawDescGZIP(), []int{40}
+	return file_table_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *GetRangeResponse) GetConsumed() *ConsumedCapacity {
@@ -3056,6 +4570,734 @@ func (x *GetRangeResponse) GetDataBlockType() DataBlockType {
 		return *x.DataBlockType
 	}
 	return DataBlockType_DBT_PLAIN_BUFFER
+}
+
+func (x *GetRangeResponse) GetCompressType() CompressType {
+	if x != nil && x.CompressType != nil {
+		return *x.CompressType
+	}
+	return CompressType_CPT_NONE
+}
+
+type ListStreamRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TableName     *string                `protobuf:"bytes,1,opt,name=table_name,json=tableName" json:"table_name,omitempty"` // none: of every table
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStreamRequest) Reset() {
+	*x = ListStreamRequest{}
+	mi := &file_table_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStreamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStreamRequest) ProtoMessage() {}
+
+func (x *ListStreamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStreamRequest.ProtoReflect.Descriptor instead.
+func (*ListStreamRequest) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *ListStreamRequest) GetTableName() string {
+	if x != nil && x.TableName != nil {
+		return *x.TableName
+	}
+	return ""
+}
+
+type Stream struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	StreamId      *string                `protobuf:"bytes,1,req,name=stream_id,json=streamId" json:"stream_id,omitempty"`
+	TableName     *string                `protobuf:"bytes,2,req,name=table_name,json=tableName" json:"table_name,omitempty"`
+	CreationTime  *int64                 `protobuf:"varint,3,req,name=creation_time,json=creationTime" json:"creation_time,omitempty"` // microseconds since the epoch
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Stream) Reset() {
+	*x = Stream{}
+	mi := &file_table_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Stream) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Stream) ProtoMessage() {}
+
+func (x *Stream) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Stream.ProtoReflect.Descriptor instead.
+func (*Stream) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *Stream) GetStreamId() string {
+	if x != nil && x.StreamId != nil {
+		return *x.StreamId
+	}
+	return ""
+}
+
+func (x *Stream) GetTableName() string {
+	if x != nil && x.TableName != nil {
+		return *x.TableName
+	}
+	return ""
+}
+
+func (x *Stream) GetCreationTime() int64 {
+	if x != nil && x.CreationTime != nil {
+		return *x.CreationTime
+	}
+	return 0
+}
+
+type ListStreamResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Streams       []*Stream              `protobuf:"bytes,1,rep,name=streams" json:"streams,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStreamResponse) Reset() {
+	*x = ListStreamResponse{}
+	mi := &file_table_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStreamResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStreamResponse) ProtoMessage() {}
+
+func (x *ListStreamResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStreamResponse.ProtoReflect.Descriptor instead.
+func (*ListStreamResponse) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *ListStreamResponse) GetStreams() []*Stream {
+	if x != nil {
+		return x.Streams
+	}
+	return nil
+}
+
+type StreamShard struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	ShardId         *string                `protobuf:"bytes,1,req,name=shard_id,json=shardId" json:"shard_id,omitempty"`
+	ParentId        *string                `protobuf:"bytes,2,opt,name=parent_id,json=parentId" json:"parent_id,omitempty"`
+	ParentSiblingId *string                `protobuf:"bytes,3,opt,name=parent_sibling_id,json=parentSiblingId" json:"parent_sibling_id,omitempty"` // of a merge: its other parent
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *StreamShard) Reset() {
+	*x = StreamShard{}
+	mi := &file_table_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamShard) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamShard) ProtoMessage() {}
+
+func (x *StreamShard) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamShard.ProtoReflect.Descriptor instead.
+func (*StreamShard) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *StreamShard) GetShardId() string {
+	if x != nil && x.ShardId != nil {
+		return *x.ShardId
+	}
+	return ""
+}
+
+func (x *StreamShard) GetParentId() string {
+	if x != nil && x.ParentId != nil {
+		return *x.ParentId
+	}
+	return ""
+}
+
+func (x *StreamShard) GetParentSiblingId() string {
+	if x != nil && x.ParentSiblingId != nil {
+		return *x.ParentSiblingId
+	}
+	return ""
+}
+
+type DescribeStreamRequest struct {
+	state                 protoimpl.MessageState `protogen:"open.v1"`
+	StreamId              *string                `protobuf:"bytes,1,req,name=stream_id,json=streamId" json:"stream_id,omitempty"`
+	InclusiveStartShardId *string                `protobuf:"bytes,2,opt,name=inclusive_start_shard_id,json=inclusiveStartShardId" json:"inclusive_start_shard_id,omitempty"`
+	ShardLimit            *int32                 `protobuf:"varint,3,opt,name=shard_limit,json=shardLimit" json:"shard_limit,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
+}
+
+func (x *DescribeStreamRequest) Reset() {
+	*x = DescribeStreamRequest{}
+	mi := &file_table_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeStreamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeStreamRequest) ProtoMessage() {}
+
+func (x *DescribeStreamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeStreamRequest.ProtoReflect.Descriptor instead.
+func (*DescribeStreamRequest) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *DescribeStreamRequest) GetStreamId() string {
+	if x != nil && x.StreamId != nil {
+		return *x.StreamId
+	}
+	return ""
+}
+
+func (x *DescribeStreamRequest) GetInclusiveStartShardId() string {
+	if x != nil && x.InclusiveStartShardId != nil {
+		return *x.InclusiveStartShardId
+	}
+	return ""
+}
+
+func (x *DescribeStreamRequest) GetShardLimit() int32 {
+	if x != nil && x.ShardLimit != nil {
+		return *x.ShardLimit
+	}
+	return 0
+}
+
+type DescribeStreamResponse struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	StreamId       *string                `protobuf:"bytes,1,req,name=stream_id,json=streamId" json:"stream_id,omitempty"`
+	ExpirationTime *int32                 `protobuf:"varint,2,req,name=expiration_time,json=expirationTime" json:"expiration_time,omitempty"` // hours
+	TableName      *string                `protobuf:"bytes,3,req,name=table_name,json=tableName" json:"table_name,omitempty"`
+	CreationTime   *int64                 `protobuf:"varint,4,req,name=creation_time,json=creationTime" json:"creation_time,omitempty"` // microseconds since the epoch
+	StreamStatus   *StreamStatus          `protobuf:"varint,5,req,name=stream_status,json=streamStatus,enum=culvert.table.StreamStatus" json:"stream_status,omitempty"`
+	Shards         []*StreamShard         `protobuf:"bytes,6,rep,name=shards" json:"shards,omitempty"`
+	NextShardId    *string                `protobuf:"bytes,7,opt,name=next_shard_id,json=nextShardId" json:"next_shard_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *DescribeStreamResponse) Reset() {
+	*x = DescribeStreamResponse{}
+	mi := &file_table_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeStreamResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeStreamResponse) ProtoMessage() {}
+
+func (x *DescribeStreamResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeStreamResponse.ProtoReflect.Descriptor instead.
+func (*DescribeStreamResponse) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *DescribeStreamResponse) GetStreamId() string {
+	if x != nil && x.StreamId != nil {
+		return *x.StreamId
+	}
+	return ""
+}
+
+func (x *DescribeStreamResponse) GetExpirationTime() int32 {
+	if x != nil && x.ExpirationTime != nil {
+		return *x.ExpirationTime
+	}
+	return 0
+}
+
+func (x *DescribeStreamResponse) GetTableName() string {
+	if x != nil && x.TableName != nil {
+		return *x.TableName
+	}
+	return ""
+}
+
+func (x *DescribeStreamResponse) GetCreationTime() int64 {
+	if x != nil && x.CreationTime != nil {
+		return *x.CreationTime
+	}
+	return 0
+}
+
+func (x *DescribeStreamResponse) GetStreamStatus() StreamStatus {
+	if x != nil && x.StreamStatus != nil {
+		return *x.StreamStatus
+	}
+	return StreamStatus_STREAM_ENABLING
+}
+
+func (x *DescribeStreamResponse) GetShards() []*StreamShard {
+	if x != nil {
+		return x.Shards
+	}
+	return nil
+}
+
+func (x *DescribeStreamResponse) GetNextShardId() string {
+	if x != nil && x.NextShardId != nil {
+		return *x.NextShardId
+	}
+	return ""
+}
+
+type GetShardIteratorRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	StreamId      *string                `protobuf:"bytes,1,req,name=stream_id,json=streamId" json:"stream_id,omitempty"`
+	ShardId       *string                `protobuf:"bytes,2,req,name=shard_id,json=shardId" json:"shard_id,omitempty"`
+	Timestamp     *int64                 `protobuf:"varint,3,opt,name=timestamp" json:"timestamp,omitempty"` // microseconds since the epoch
+	Token         *string                `protobuf:"bytes,4,opt,name=token" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetShardIteratorRequest) Reset() {
+	*x = GetShardIteratorRequest{}
+	mi := &file_table_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetShardIteratorRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetShardIteratorRequest) ProtoMessage() {}
+
+func (x *GetShardIteratorRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetShardIteratorRequest.ProtoReflect.Descriptor instead.
+func (*GetShardIteratorRequest) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *GetShardIteratorRequest) GetStreamId() string {
+	if x != nil && x.StreamId != nil {
+		return *x.StreamId
+	}
+	return ""
+}
+
+func (x *GetShardIteratorRequest) GetShardId() string {
+	if x != nil && x.ShardId != nil {
+		return *x.ShardId
+	}
+	return ""
+}
+
+func (x *GetShardIteratorRequest) GetTimestamp() int64 {
+	if x != nil && x.Timestamp != nil {
+		return *x.Timestamp
+	}
+	return 0
+}
+
+func (x *GetShardIteratorRequest) GetToken() string {
+	if x != nil && x.Token != nil {
+		return *x.Token
+	}
+	return ""
+}
+
+type GetShardIteratorResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ShardIterator *string                `protobuf:"bytes,1,req,name=shard_iterator,json=shardIterator" json:"shard_iterator,omitempty"`
+	NextToken     *string                `protobuf:"bytes,2,opt,name=next_token,json=nextToken" json:"next_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetShardIteratorResponse) Reset() {
+	*x = GetShardIteratorResponse{}
+	mi := &file_table_proto_msgTypes[66]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetShardIteratorResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetShardIteratorResponse) ProtoMessage() {}
+
+func (x *GetShardIteratorResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[66]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetShardIteratorResponse.ProtoReflect.Descriptor instead.
+func (*GetShardIteratorResponse) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{66}
+}
+
+func (x *GetShardIteratorResponse) GetShardIterator() string {
+	if x != nil && x.ShardIterator != nil {
+		return *x.ShardIterator
+	}
+	return ""
+}
+
+func (x *GetShardIteratorResponse) GetNextToken() string {
+	if x != nil && x.NextToken != nil {
+		return *x.NextToken
+	}
+	return ""
+}
+
+type GetStreamRecordRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ShardIterator *string                `protobuf:"bytes,1,req,name=shard_iterator,json=shardIterator" json:"shard_iterator,omitempty"`
+	Limit         *int32                 `protobuf:"varint,2,opt,name=limit" json:"limit,omitempty"`
+	TableName     *string                `protobuf:"bytes,3,opt,name=table_name,json=tableName" json:"table_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetStreamRecordRequest) Reset() {
+	*x = GetStreamRecordRequest{}
+	mi := &file_table_proto_msgTypes[67]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetStreamRecordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetStreamRecordRequest) ProtoMessage() {}
+
+func (x *GetStreamRecordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[67]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetStreamRecordRequest.ProtoReflect.Descriptor instead.
+func (*GetStreamRecordRequest) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{67}
+}
+
+func (x *GetStreamRecordRequest) GetShardIterator() string {
+	if x != nil && x.ShardIterator != nil {
+		return *x.ShardIterator
+	}
+	return ""
+}
+
+func (x *GetStreamRecordRequest) GetLimit() int32 {
+	if x != nil && x.Limit != nil {
+		return *x.Limit
+	}
+	return 0
+}
+
+func (x *GetStreamRecordRequest) GetTableName() string {
+	if x != nil && x.TableName != nil {
+		return *x.TableName
+	}
+	return ""
+}
+
+type GetStreamRecordResponse struct {
+	state             protoimpl.MessageState                  `protogen:"open.v1"`
+	StreamRecords     []*GetStreamRecordResponse_StreamRecord `protobuf:"bytes,1,rep,name=stream_records,json=streamRecords" json:"stream_records,omitempty"`
+	NextShardIterator *string                                 `protobuf:"bytes,2,opt,name=next_shard_iterator,json=nextShardIterator" json:"next_shard_iterator,omitempty"`
+	Consumed          *ConsumedCapacity                       `protobuf:"bytes,3,opt,name=consumed" json:"consumed,omitempty"`
+	MayMoreRecord     *bool                                   `protobuf:"varint,4,opt,name=may_more_record,json=mayMoreRecord" json:"may_more_record,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *GetStreamRecordResponse) Reset() {
+	*x = GetStreamRecordResponse{}
+	mi := &file_table_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetStreamRecordResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetStreamRecordResponse) ProtoMessage() {}
+
+func (x *GetStreamRecordResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetStreamRecordResponse.ProtoReflect.Descriptor instead.
+func (*GetStreamRecordResponse) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{68}
+}
+
+func (x *GetStreamRecordResponse) GetStreamRecords() []*GetStreamRecordResponse_StreamRecord {
+	if x != nil {
+		return x.StreamRecords
+	}
+	return nil
+}
+
+func (x *GetStreamRecordResponse) GetNextShardIterator() string {
+	if x != nil && x.NextShardIterator != nil {
+		return *x.NextShardIterator
+	}
+	return ""
+}
+
+func (x *GetStreamRecordResponse) GetConsumed() *ConsumedCapacity {
+	if x != nil {
+		return x.Consumed
+	}
+	return nil
+}
+
+func (x *GetStreamRecordResponse) GetMayMoreRecord() bool {
+	if x != nil && x.MayMoreRecord != nil {
+		return *x.MayMoreRecord
+	}
+	return false
+}
+
+// SplitLocation is where some splits in a row lie.
+type ComputeSplitPointsBySizeResponse_SplitLocation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Location      *string                `protobuf:"bytes,1,req,name=location" json:"location,omitempty"`
+	Repeat        *int64                 `protobuf:"zigzag64,2,req,name=repeat" json:"repeat,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ComputeSplitPointsBySizeResponse_SplitLocation) Reset() {
+	*x = ComputeSplitPointsBySizeResponse_SplitLocation{}
+	mi := &file_table_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ComputeSplitPointsBySizeResponse_SplitLocation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ComputeSplitPointsBySizeResponse_SplitLocation) ProtoMessage() {}
+
+func (x *ComputeSplitPointsBySizeResponse_SplitLocation) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ComputeSplitPointsBySizeResponse_SplitLocation.ProtoReflect.Descriptor instead.
+func (*ComputeSplitPointsBySizeResponse_SplitLocation) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{25, 0}
+}
+
+func (x *ComputeSplitPointsBySizeResponse_SplitLocation) GetLocation() string {
+	if x != nil && x.Location != nil {
+		return *x.Location
+	}
+	return ""
+}
+
+func (x *ComputeSplitPointsBySizeResponse_SplitLocation) GetRepeat() int64 {
+	if x != nil && x.Repeat != nil {
+		return *x.Repeat
+	}
+	return 0
+}
+
+type GetStreamRecordResponse_StreamRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ActionType    *ActionType            `protobuf:"varint,1,req,name=action_type,json=actionType,enum=culvert.table.ActionType" json:"action_type,omitempty"`
+	Record        []byte                 `protobuf:"bytes,2,req,name=record" json:"record,omitempty"`
+	OriginRecord  []byte                 `protobuf:"bytes,3,opt,name=origin_record,json=originRecord" json:"origin_record,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetStreamRecordResponse_StreamRecord) Reset() {
+	*x = GetStreamRecordResponse_StreamRecord{}
+	mi := &file_table_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetStreamRecordResponse_StreamRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetStreamRecordResponse_StreamRecord) ProtoMessage() {}
+
+func (x *GetStreamRecordResponse_StreamRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_table_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetStreamRecordResponse_StreamRecord.ProtoReflect.Descriptor instead.
+func (*GetStreamRecordResponse_StreamRecord) Descriptor() ([]byte, []int) {
+	return file_table_proto_rawDescGZIP(), []int{68, 0}
+}
+
+func (x *GetStreamRecordResponse_StreamRecord) GetActionType() ActionType {
+	if x != nil && x.ActionType != nil {
+		return *x.ActionType
+	}
+	return ActionType_PUT_ROW
+}
+
+func (x *GetStreamRecordResponse_StreamRecord) GetRecord() []byte {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *GetStreamRecordResponse_StreamRecord) GetOriginRecord() []byte {
+	if x != nil {
+		return x.OriginRecord
+	}
+	return nil
 }
 
 var File_table_proto protoreflect.FileDescriptor
@@ -3130,14 +5372,52 @@ const file_table_proto_rawDesc = "" +
 	"\x13CreateTableResponse\"5\n" +
 	"\x14DescribeTableRequest\x12\x1d\n" +
 	"\n" +
-	"table_name\x18\x01 \x02(\tR\ttableName\"\x80\x03\n" +
+	"table_name\x18\x01 \x02(\tR\ttableName\"\xc8\x03\n" +
 	"\x15DescribeTableResponse\x127\n" +
 	"\n" +
 	"table_meta\x18\x01 \x02(\v2\x18.culvert.table.TableMetaR\ttableMeta\x12h\n" +
 	"\x1breserved_throughput_details\x18\x02 \x02(\v2(.culvert.table.ReservedThroughputDetailsR\x19reservedThroughputDetails\x12@\n" +
 	"\rtable_options\x18\x03 \x02(\v2\x1b.culvert.table.TableOptionsR\ftableOptions\x12=\n" +
 	"\ftable_status\x18\x04 \x02(\x0e2\x1a.culvert.table.TableStatusR\vtableStatus\x12C\n" +
-	"\x0estream_details\x18\x05 \x01(\v2\x1c.culvert.table.StreamDetailsR\rstreamDetails\"\x12\n" +
+	"\x0estream_details\x18\x05 \x01(\v2\x1c.culvert.table.StreamDetailsR\rstreamDetails\x12!\n" +
+	"\fshard_splits\x18\x06 \x03(\fR\vshardSplits\x12#\n" +
+	"\rcreation_time\x18\t \x01(\x03R\fcreationTime\"\x8e\x02\n" +
+	"\x12UpdateTableRequest\x12\x1d\n" +
+	"\n" +
+	"table_name\x18\x01 \x02(\tR\ttableName\x12R\n" +
+	"\x13reserved_throughput\x18\x02 \x01(\v2!.culvert.table.ReservedThroughputR\x12reservedThroughput\x12@\n" +
+	"\rtable_options\x18\x03 \x01(\v2\x1b.culvert.table.TableOptionsR\ftableOptions\x12C\n" +
+	"\vstream_spec\x18\x04 \x01(\v2\".culvert.table.StreamSpecificationR\n" +
+	"streamSpec\"\x86\x02\n" +
+	"\x13UpdateTableResponse\x12h\n" +
+	"\x1breserved_throughput_details\x18\x01 \x02(\v2(.culvert.table.ReservedThroughputDetailsR\x19reservedThroughputDetails\x12@\n" +
+	"\rtable_options\x18\x02 \x02(\v2\x1b.culvert.table.TableOptionsR\ftableOptions\x12C\n" +
+	"\x0estream_details\x18\x03 \x01(\v2\x1c.culvert.table.StreamDetailsR\rstreamDetails\"v\n" +
+	"\x17AddDefinedColumnRequest\x12\x1d\n" +
+	"\n" +
+	"table_name\x18\x01 \x02(\tR\ttableName\x12<\n" +
+	"\acolumns\x18\x02 \x03(\v2\".culvert.table.DefinedColumnSchemaR\acolumns\"\x1a\n" +
+	"\x18AddDefinedColumnResponse\"U\n" +
+	"\x1aDeleteDefinedColumnRequest\x12\x1d\n" +
+	"\n" +
+	"table_name\x18\x01 \x02(\tR\ttableName\x12\x18\n" +
+	"\acolumns\x18\x02 \x03(\tR\acolumns\"\x1d\n" +
+	"\x1bDeleteDefinedColumnResponse\"\xc1\x01\n" +
+	"\x1fComputeSplitPointsBySizeRequest\x12\x1d\n" +
+	"\n" +
+	"table_name\x18\x01 \x02(\tR\ttableName\x12\x1d\n" +
+	"\n" +
+	"split_size\x18\x02 \x02(\x03R\tsplitSize\x124\n" +
+	"\x17split_size_unit_in_byte\x18\x03 \x01(\x03R\x13splitSizeUnitInByte\x12*\n" +
+	"\x11split_point_limit\x18\x04 \x01(\x05R\x0fsplitPointLimit\"\xdd\x02\n" +
+	" ComputeSplitPointsBySizeResponse\x12;\n" +
+	"\bconsumed\x18\x01 \x02(\v2\x1f.culvert.table.ConsumedCapacityR\bconsumed\x127\n" +
+	"\x06schema\x18\x02 \x03(\v2\x1f.culvert.table.PrimaryKeySchemaR\x06schema\x12!\n" +
+	"\fsplit_points\x18\x03 \x03(\fR\vsplitPoints\x12[\n" +
+	"\tlocations\x18\x04 \x03(\v2=.culvert.table.ComputeSplitPointsBySizeResponse.SplitLocationR\tlocations\x1aC\n" +
+	"\rSplitLocation\x12\x1a\n" +
+	"\blocation\x18\x01 \x02(\tR\blocation\x12\x16\n" +
+	"\x06repeat\x18\x02 \x02(\x12R\x06repeat\"\x12\n" +
 	"\x10ListTableRequest\"4\n" +
 	"\x11ListTableResponse\x12\x1f\n" +
 	"\vtable_names\x18\x01 \x03(\tR\n" +
@@ -3209,7 +5489,32 @@ const file_table_proto_rawDesc = "" +
 	"table_name\x18\x01 \x02(\tR\ttableName\x12=\n" +
 	"\x04rows\x18\x02 \x03(\v2).culvert.table.RowInBatchWriteRowResponseR\x04rows\"\\\n" +
 	"\x15BatchWriteRowResponse\x12C\n" +
-	"\x06tables\x18\x01 \x03(\v2+.culvert.table.TableInBatchWriteRowResponseR\x06tables\"j\n" +
+	"\x06tables\x18\x01 \x03(\v2+.culvert.table.TableInBatchWriteRowResponseR\x06tables\"b\n" +
+	"\x11ValueTransferRule\x12\x14\n" +
+	"\x05regex\x18\x01 \x02(\tR\x05regex\x127\n" +
+	"\tcast_type\x18\x02 \x01(\x0e2\x1a.culvert.table.VariantTypeR\bcastType\"\xc4\x02\n" +
+	"\x17SingleColumnValueFilter\x12=\n" +
+	"\n" +
+	"comparator\x18\x01 \x02(\x0e2\x1d.culvert.table.ComparatorTypeR\n" +
+	"comparator\x12\x1f\n" +
+	"\vcolumn_name\x18\x02 \x02(\tR\n" +
+	"columnName\x12!\n" +
+	"\fcolumn_value\x18\x03 \x02(\fR\vcolumnValue\x12*\n" +
+	"\x11filter_if_missing\x18\x04 \x02(\bR\x0ffilterIfMissing\x12.\n" +
+	"\x13latest_version_only\x18\x05 \x02(\bR\x11latestVersionOnly\x12J\n" +
+	"\x10value_trans_rule\x18\x06 \x01(\v2 .culvert.table.ValueTransferRuleR\x0evalueTransRule\"\x94\x01\n" +
+	"\x1aCompositeColumnValueFilter\x12>\n" +
+	"\n" +
+	"combinator\x18\x01 \x02(\x0e2\x1e.culvert.table.LogicalOperatorR\n" +
+	"combinator\x126\n" +
+	"\vsub_filters\x18\x02 \x03(\v2\x15.culvert.table.FilterR\n" +
+	"subFilters\"F\n" +
+	"\x16ColumnPaginationFilter\x12\x16\n" +
+	"\x06offset\x18\x01 \x02(\x05R\x06offset\x12\x14\n" +
+	"\x05limit\x18\x02 \x02(\x05R\x05limit\"O\n" +
+	"\x06Filter\x12-\n" +
+	"\x04type\x18\x01 \x02(\x0e2\x19.culvert.table.FilterTypeR\x04type\x12\x16\n" +
+	"\x06filter\x18\x02 \x02(\fR\x06filter\"j\n" +
 	"\tTimeRange\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\x03R\tstartTime\x12\x19\n" +
@@ -3236,7 +5541,38 @@ const file_table_proto_rawDesc = "" +
 	"\bconsumed\x18\x01 \x02(\v2\x1f.culvert.table.ConsumedCapacityR\bconsumed\x12\x10\n" +
 	"\x03row\x18\x02 \x02(\fR\x03row\x12\x1d\n" +
 	"\n" +
-	"next_token\x18\x03 \x01(\fR\tnextToken\"\xcc\x05\n" +
+	"next_token\x18\x03 \x01(\fR\tnextToken\"\xf6\x02\n" +
+	"\x19TableInBatchGetRowRequest\x12\x1d\n" +
+	"\n" +
+	"table_name\x18\x01 \x02(\tR\ttableName\x12\x1f\n" +
+	"\vprimary_key\x18\x02 \x03(\fR\n" +
+	"primaryKey\x12\x14\n" +
+	"\x05token\x18\x03 \x03(\fR\x05token\x12$\n" +
+	"\x0ecolumns_to_get\x18\x04 \x03(\tR\fcolumnsToGet\x127\n" +
+	"\n" +
+	"time_range\x18\x05 \x01(\v2\x18.culvert.table.TimeRangeR\ttimeRange\x12!\n" +
+	"\fmax_versions\x18\x06 \x01(\x05R\vmaxVersions\x12'\n" +
+	"\fcache_blocks\x18\a \x01(\b:\x04trueR\vcacheBlocks\x12\x16\n" +
+	"\x06filter\x18\b \x01(\fR\x06filter\x12!\n" +
+	"\fstart_column\x18\t \x01(\tR\vstartColumn\x12\x1d\n" +
+	"\n" +
+	"end_column\x18\n" +
+	" \x01(\tR\tendColumn\"V\n" +
+	"\x12BatchGetRowRequest\x12@\n" +
+	"\x06tables\x18\x01 \x03(\v2(.culvert.table.TableInBatchGetRowRequestR\x06tables\"\xc9\x01\n" +
+	"\x18RowInBatchGetRowResponse\x12\x13\n" +
+	"\x05is_ok\x18\x01 \x02(\bR\x04isOk\x12*\n" +
+	"\x05error\x18\x02 \x01(\v2\x14.culvert.table.ErrorR\x05error\x12;\n" +
+	"\bconsumed\x18\x03 \x01(\v2\x1f.culvert.table.ConsumedCapacityR\bconsumed\x12\x10\n" +
+	"\x03row\x18\x04 \x01(\fR\x03row\x12\x1d\n" +
+	"\n" +
+	"next_token\x18\x05 \x01(\fR\tnextToken\"x\n" +
+	"\x1aTableInBatchGetRowResponse\x12\x1d\n" +
+	"\n" +
+	"table_name\x18\x01 \x02(\tR\ttableName\x12;\n" +
+	"\x04rows\x18\x02 \x03(\v2'.culvert.table.RowInBatchGetRowResponseR\x04rows\"X\n" +
+	"\x13BatchGetRowResponse\x12A\n" +
+	"\x06tables\x18\x01 \x03(\v2).culvert.table.TableInBatchGetRowResponseR\x06tables\"\x97\x06\n" +
 	"\x0fGetRangeRequest\x12\x1d\n" +
 	"\n" +
 	"table_name\x18\x01 \x02(\tR\ttableName\x126\n" +
@@ -3257,14 +5593,68 @@ const file_table_proto_rawDesc = "" +
 	"\x05token\x18\r \x01(\fR\x05token\x12%\n" +
 	"\x0etransaction_id\x18\x0e \x01(\tR\rtransactionId\x12M\n" +
 	"\x14data_block_type_hint\x18\x0f \x01(\x0e2\x1c.culvert.table.DataBlockTypeR\x11dataBlockTypeHint\x12A\n" +
-	"\x1areturn_entire_primary_keys\x18\x10 \x01(\b:\x04trueR\x17returnEntirePrimaryKeys\"\xfd\x01\n" +
+	"\x1areturn_entire_primary_keys\x18\x10 \x01(\b:\x04trueR\x17returnEntirePrimaryKeys\x12I\n" +
+	"\x12compress_type_hint\x18\x11 \x01(\x0e2\x1b.culvert.table.CompressTypeR\x10compressTypeHint\"\xbf\x02\n" +
 	"\x10GetRangeResponse\x12;\n" +
 	"\bconsumed\x18\x01 \x02(\v2\x1f.culvert.table.ConsumedCapacityR\bconsumed\x12\x12\n" +
 	"\x04rows\x18\x02 \x02(\fR\x04rows\x123\n" +
 	"\x16next_start_primary_key\x18\x03 \x01(\fR\x13nextStartPrimaryKey\x12\x1d\n" +
 	"\n" +
 	"next_token\x18\x04 \x01(\fR\tnextToken\x12D\n" +
-	"\x0fdata_block_type\x18\x05 \x01(\x0e2\x1c.culvert.table.DataBlockTypeR\rdataBlockType*5\n" +
+	"\x0fdata_block_type\x18\x05 \x01(\x0e2\x1c.culvert.table.DataBlockTypeR\rdataBlockType\x12@\n" +
+	"\rcompress_type\x18\x06 \x01(\x0e2\x1b.culvert.table.CompressTypeR\fcompressType\"2\n" +
+	"\x11ListStreamRequest\x12\x1d\n" +
+	"\n" +
+	"table_name\x18\x01 \x01(\tR\ttableName\"i\n" +
+	"\x06Stream\x12\x1b\n" +
+	"\tstream_id\x18\x01 \x02(\tR\bstreamId\x12\x1d\n" +
+	"\n" +
+	"table_name\x18\x02 \x02(\tR\ttableName\x12#\n" +
+	"\rcreation_time\x18\x03 \x02(\x03R\fcreationTime\"E\n" +
+	"\x12ListStreamResponse\x12/\n" +
+	"\astreams\x18\x01 \x03(\v2\x15.culvert.table.StreamR\astreams\"q\n" +
+	"\vStreamShard\x12\x19\n" +
+	"\bshard_id\x18\x01 \x02(\tR\ashardId\x12\x1b\n" +
+	"\tparent_id\x18\x02 \x01(\tR\bparentId\x12*\n" +
+	"\x11parent_sibling_id\x18\x03 \x01(\tR\x0fparentSiblingId\"\x8e\x01\n" +
+	"\x15DescribeStreamRequest\x12\x1b\n" +
+	"\tstream_id\x18\x01 \x02(\tR\bstreamId\x127\n" +
+	"\x18inclusive_start_shard_id\x18\x02 \x01(\tR\x15inclusiveStartShardId\x12\x1f\n" +
+	"\vshard_limit\x18\x03 \x01(\x05R\n" +
+	"shardLimit\"\xbc\x02\n" +
+	"\x16DescribeStreamResponse\x12\x1b\n" +
+	"\tstream_id\x18\x01 \x02(\tR\bstreamId\x12'\n" +
+	"\x0fexpiration_time\x18\x02 \x02(\x05R\x0eexpirationTime\x12\x1d\n" +
+	"\n" +
+	"table_name\x18\x03 \x02(\tR\ttableName\x12#\n" +
+	"\rcreation_time\x18\x04 \x02(\x03R\fcreationTime\x12@\n" +
+	"\rstream_status\x18\x05 \x02(\x0e2\x1b.culvert.table.StreamStatusR\fstreamStatus\x122\n" +
+	"\x06shards\x18\x06 \x03(\v2\x1a.culvert.table.StreamShardR\x06shards\x12\"\n" +
+	"\rnext_shard_id\x18\a \x01(\tR\vnextShardId\"\x85\x01\n" +
+	"\x17GetShardIteratorRequest\x12\x1b\n" +
+	"\tstream_id\x18\x01 \x02(\tR\bstreamId\x12\x19\n" +
+	"\bshard_id\x18\x02 \x02(\tR\ashardId\x12\x1c\n" +
+	"\ttimestamp\x18\x03 \x01(\x03R\ttimestamp\x12\x14\n" +
+	"\x05token\x18\x04 \x01(\tR\x05token\"`\n" +
+	"\x18GetShardIteratorResponse\x12%\n" +
+	"\x0eshard_iterator\x18\x01 \x02(\tR\rshardIterator\x12\x1d\n" +
+	"\n" +
+	"next_token\x18\x02 \x01(\tR\tnextToken\"t\n" +
+	"\x16GetStreamRecordRequest\x12%\n" +
+	"\x0eshard_iterator\x18\x01 \x02(\tR\rshardIterator\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x1d\n" +
+	"\n" +
+	"table_name\x18\x03 \x01(\tR\ttableName\"\x94\x03\n" +
+	"\x17GetStreamRecordResponse\x12Z\n" +
+	"\x0estream_records\x18\x01 \x03(\v23.culvert.table.GetStreamRecordResponse.StreamRecordR\rstreamRecords\x12.\n" +
+	"\x13next_shard_iterator\x18\x02 \x01(\tR\x11nextShardIterator\x12;\n" +
+	"\bconsumed\x18\x03 \x01(\v2\x1f.culvert.table.ConsumedCapacityR\bconsumed\x12&\n" +
+	"\x0fmay_more_record\x18\x04 \x01(\bR\rmayMoreRecord\x1a\x87\x01\n" +
+	"\fStreamRecord\x12:\n" +
+	"\vaction_type\x18\x01 \x02(\x0e2\x19.culvert.table.ActionTypeR\n" +
+	"actionType\x12\x16\n" +
+	"\x06record\x18\x02 \x02(\fR\x06record\x12#\n" +
+	"\rorigin_record\x18\x03 \x01(\fR\foriginRecord*5\n" +
 	"\x0ePrimaryKeyType\x12\v\n" +
 	"\aINTEGER\x10\x01\x12\n" +
 	"\n" +
@@ -3299,13 +5689,50 @@ const file_table_proto_rawDesc = "" +
 	"\n" +
 	"\x06UPDATE\x10\x02\x12\n" +
 	"\n" +
-	"\x06DELETE\x10\x03*&\n" +
+	"\x06DELETE\x10\x03*U\n" +
+	"\vVariantType\x12\x0e\n" +
+	"\n" +
+	"VT_INTEGER\x10\x00\x12\r\n" +
+	"\tVT_DOUBLE\x10\x01\x12\r\n" +
+	"\tVT_STRING\x10\x03\x12\v\n" +
+	"\aVT_NULL\x10\x06\x12\v\n" +
+	"\aVT_BLOB\x10\a*\x80\x01\n" +
+	"\x0eComparatorType\x12\f\n" +
+	"\bCT_EQUAL\x10\x01\x12\x10\n" +
+	"\fCT_NOT_EQUAL\x10\x02\x12\x13\n" +
+	"\x0fCT_GREATER_THAN\x10\x03\x12\x14\n" +
+	"\x10CT_GREATER_EQUAL\x10\x04\x12\x10\n" +
+	"\fCT_LESS_THAN\x10\x05\x12\x11\n" +
+	"\rCT_LESS_EQUAL\x10\x06*4\n" +
+	"\x0fLogicalOperator\x12\n" +
+	"\n" +
+	"\x06LO_NOT\x10\x01\x12\n" +
+	"\n" +
+	"\x06LO_AND\x10\x02\x12\t\n" +
+	"\x05LO_OR\x10\x03*a\n" +
+	"\n" +
+	"FilterType\x12\x1a\n" +
+	"\x16FT_SINGLE_COLUMN_VALUE\x10\x01\x12\x1d\n" +
+	"\x19FT_COMPOSITE_COLUMN_VALUE\x10\x02\x12\x18\n" +
+	"\x14FT_COLUMN_PAGINATION\x10\x03*&\n" +
 	"\tDirection\x12\v\n" +
 	"\aFORWARD\x10\x00\x12\f\n" +
-	"\bBACKWARD\x10\x01*@\n" +
+	"\bBACKWARD\x10\x01*\x1c\n" +
+	"\fCompressType\x12\f\n" +
+	"\bCPT_NONE\x10\x00*@\n" +
 	"\rDataBlockType\x12\x14\n" +
 	"\x10DBT_PLAIN_BUFFER\x10\x00\x12\x19\n" +
-	"\x15DBT_SIMPLE_ROW_MATRIX\x10\x01B6Z4github.com/culvertio/culvert/tunnel/emulator/tablepb"
+	"\x15DBT_SIMPLE_ROW_MATRIX\x10\x01*6\n" +
+	"\fStreamStatus\x12\x13\n" +
+	"\x0fSTREAM_ENABLING\x10\x01\x12\x11\n" +
+	"\rSTREAM_ACTIVE\x10\x02*9\n" +
+	"\n" +
+	"ActionType\x12\v\n" +
+	"\aPUT_ROW\x10\x01\x12\x0e\n" +
+	"\n" +
+	"UPDATE_ROW\x10\x02\x12\x0e\n" +
+	"\n" +
+	"DELETE_ROW\x10\x03B6Z4github.com/culvertio/culvert/tunnel/emulator/tablepb"
 
 var (
 	file_table_proto_rawDescOnce sync.Once
@@ -3319,114 +5746,181 @@ func file_table_proto_rawDescGZIP() []byte {
 	return file_table_proto_rawDescData
 }
 
-var file_table_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_table_proto_enumTypes = make([]protoimpl.EnumInfo, 16)
+var file_table_proto_msgTypes = make([]protoimpl.MessageInfo, 71)
 var file_table_proto_goTypes = []any{
-	(PrimaryKeyType)(0),                  // 0: culvert.table.PrimaryKeyType
-	(PrimaryKeyOption)(0),                // 1: culvert.table.PrimaryKeyOption
-	(DefinedColumnType)(0),               // 2: culvert.table.DefinedColumnType
-	(TableStatus)(0),                     // 3: culvert.table.TableStatus
-	(RowExistenceExpectation)(0),         // 4: culvert.table.RowExistenceExpectation
-	(ReturnType)(0),                      // 5: culvert.table.ReturnType
-	(OperationType)(0),                   // 6: culvert.table.OperationType
-	(Direction)(0),                       // 7: culvert.table.Direction
-	(DataBlockType)(0),                   // 8: culvert.table.DataBlockType
-	(*Error)(nil),                        // 9: culvert.table.Error
-	(*PrimaryKeySchema)(nil),             // 10: culvert.table.PrimaryKeySchema
-	(*DefinedColumnSchema)(nil),          // 11: culvert.table.DefinedColumnSchema
-	(*IndexMeta)(nil),                    // 12: culvert.table.IndexMeta
-	(*TableMeta)(nil),                    // 13: culvert.table.TableMeta
-	(*TableOptions)(nil),                 // 14: culvert.table.TableOptions
-	(*CapacityUnit)(nil),                 // 15: culvert.table.CapacityUnit
-	(*ReservedThroughput)(nil),           // 16: culvert.table.ReservedThroughput
-	(*ReservedThroughputDetails)(nil),    // 17: culvert.table.ReservedThroughputDetails
-	(*ConsumedCapacity)(nil),             // 18: culvert.table.ConsumedCapacity
-	(*StreamSpecification)(nil),          // 19: culvert.table.StreamSpecification
-	(*StreamDetails)(nil),                // 20: culvert.table.StreamDetails
-	(*SSESpecification)(nil),             // 21: culvert.table.SSESpecification
-	(*PartitionRange)(nil),               // 22: culvert.table.PartitionRange
-	(*CreateTableRequest)(nil),           // 23: culvert.table.CreateTableRequest
-	(*CreateTableResponse)(nil),          // 24: culvert.table.CreateTableResponse
-	(*DescribeTableRequest)(nil),         // 25: culvert.table.DescribeTableRequest
-	(*DescribeTableResponse)(nil),        // 26: culvert.table.DescribeTableResponse
-	(*ListTableRequest)(nil),             // 27: culvert.table.ListTableRequest
-	(*ListTableResponse)(nil),            // 28: culvert.table.ListTableResponse
-	(*DeleteTableRequest)(nil),           // 29: culvert.table.DeleteTableRequest
-	(*DeleteTableResponse)(nil),          // 30: culvert.table.DeleteTableResponse
-	(*Condition)(nil),                    // 31: culvert.table.Condition
-	(*ReturnContent)(nil),                // 32: culvert.table.ReturnContent
-	(*PutRowRequest)(nil),                // 33: culvert.table.PutRowRequest
-	(*PutRowResponse)(nil),               // 34: culvert.table.PutRowResponse
-	(*UpdateRowRequest)(nil),             // 35: culvert.table.UpdateRowRequest
-	(*UpdateRowResponse)(nil),            // 36: culvert.table.UpdateRowResponse
-	(*DeleteRowRequest)(nil),             // 37: culvert.table.DeleteRowRequest
-	(*DeleteRowResponse)(nil),            // 38: culvert.table.DeleteRowResponse
-	(*RowInBatchWriteRowRequest)(nil),    // 39: culvert.table.RowInBatchWriteRowRequest
-	(*TableInBatchWriteRowRequest)(nil),  // 40: culvert.table.TableInBatchWriteRowRequest
-	(*BatchWriteRowRequest)(nil),         // 41: culvert.table.BatchWriteRowRequest
-	(*RowInBatchWriteRowResponse)(nil),   // 42: culvert.table.RowInBatchWriteRowResponse
-	(*TableInBatchWriteRowResponse)(nil), // 43: culvert.table.TableInBatchWriteRowResponse
-	(*BatchWriteRowResponse)(nil),        // 44: culvert.table.BatchWriteRowResponse
-	(*TimeRange)(nil),                    // 45: culvert.table.TimeRange
-	(*GetRowRequest)(nil),                // 46: culvert.table.GetRowRequest
-	(*GetRowResponse)(nil),               // 47: culvert.table.GetRowResponse
-	(*GetRangeRequest)(nil),              // 48: culvert.table.GetRangeRequest
-	(*GetRangeResponse)(nil),             // 49: culvert.table.GetRangeResponse
+	(PrimaryKeyType)(0),                                    // 0: culvert.table.PrimaryKeyType
+	(PrimaryKeyOption)(0),                                  // 1: culvert.table.PrimaryKeyOption
+	(DefinedColumnType)(0),                                 // 2: culvert.table.DefinedColumnType
+	(TableStatus)(0),                                       // 3: culvert.table.TableStatus
+	(RowExistenceExpectation)(0),                           // 4: culvert.table.RowExistenceExpectation
+	(ReturnType)(0),                                        // 5: culvert.table.ReturnType
+	(OperationType)(0),                                     // 6: culvert.table.OperationType
+	(VariantType)(0),                                       // 7: culvert.table.VariantType
+	(ComparatorType)(0),                                    // 8: culvert.table.ComparatorType
+	(LogicalOperator)(0),                                   // 9: culvert.table.LogicalOperator
+	(FilterType)(0),                                        // 10: culvert.table.FilterType
+	(Direction)(0),                                         // 11: culvert.table.Direction
+	(CompressType)(0),                                      // 12: culvert.table.CompressType
+	(DataBlockType)(0),                                     // 13: culvert.table.DataBlockType
+	(StreamStatus)(0),                                      // 14: culvert.table.StreamStatus
+	(ActionType)(0),                                        // 15: culvert.table.ActionType
+	(*Error)(nil),                                          // 16: culvert.table.Error
+	(*PrimaryKeySchema)(nil),                               // 17: culvert.table.PrimaryKeySchema
+	(*DefinedColumnSchema)(nil),                            // 18: culvert.table.DefinedColumnSchema
+	(*IndexMeta)(nil),                                      // 19: culvert.table.IndexMeta
+	(*TableMeta)(nil),                                      // 20: culvert.table.TableMeta
+	(*TableOptions)(nil),                                   // 21: culvert.table.TableOptions
+	(*CapacityUnit)(nil),                                   // 22: culvert.table.CapacityUnit
+	(*ReservedThroughput)(nil),                             // 23: culvert.table.ReservedThroughput
+	(*ReservedThroughputDetails)(nil),                      // 24: culvert.table.ReservedThroughputDetails
+	(*ConsumedCapacity)(nil),                               // 25: culvert.table.ConsumedCapacity
+	(*StreamSpecification)(nil),                            // 26: culvert.table.StreamSpecification
+	(*StreamDetails)(nil),                                  // 27: culvert.table.StreamDetails
+	(*SSESpecification)(nil),                               // 28: culvert.table.SSESpecification
+	(*PartitionRange)(nil),                                 // 29: culvert.table.PartitionRange
+	(*CreateTableRequest)(nil),                             // 30: culvert.table.CreateTableRequest
+	(*CreateTableResponse)(nil),                            // 31: culvert.table.CreateTableResponse
+	(*DescribeTableRequest)(nil),                           // 32: culvert.table.DescribeTableRequest
+	(*DescribeTableResponse)(nil),                          // 33: culvert.table.DescribeTableResponse
+	(*UpdateTableRequest)(nil),                             // 34: culvert.table.UpdateTableRequest
+	(*UpdateTableResponse)(nil),                            // 35: culvert.table.UpdateTableResponse
+	(*AddDefinedColumnRequest)(nil),                        // 36: culvert.table.AddDefinedColumnRequest
+	(*AddDefinedColumnResponse)(nil),                       // 37: culvert.table.AddDefinedColumnResponse
+	(*DeleteDefinedColumnRequest)(nil),                     // 38: culvert.table.DeleteDefinedColumnRequest
+	(*DeleteDefinedColumnResponse)(nil),                    // 39: culvert.table.DeleteDefinedColumnResponse
+	(*ComputeSplitPointsBySizeRequest)(nil),                // 40: culvert.table.ComputeSplitPointsBySizeRequest
+	(*ComputeSplitPointsBySizeResponse)(nil),               // 41: culvert.table.ComputeSplitPointsBySizeResponse
+	(*ListTableRequest)(nil),                               // 42: culvert.table.ListTableRequest
+	(*ListTableResponse)(nil),                              // 43: culvert.table.ListTableResponse
+	(*DeleteTableRequest)(nil),                             // 44: culvert.table.DeleteTableRequest
+	(*DeleteTableResponse)(nil),                            // 45: culvert.table.DeleteTableResponse
+	(*Condition)(nil),                                      // 46: culvert.table.Condition
+	(*ReturnContent)(nil),                                  // 47: culvert.table.ReturnContent
+	(*PutRowRequest)(nil),                                  // 48: culvert.table.PutRowRequest
+	(*PutRowResponse)(nil),                                 // 49: culvert.table.PutRowResponse
+	(*UpdateRowRequest)(nil),                               // 50: culvert.table.UpdateRowRequest
+	(*UpdateRowResponse)(nil),                              // 51: culvert.table.UpdateRowResponse
+	(*DeleteRowRequest)(nil),                               // 52: culvert.table.DeleteRowRequest
+	(*DeleteRowResponse)(nil),                              // 53: culvert.table.DeleteRowResponse
+	(*RowInBatchWriteRowRequest)(nil),                      // 54: culvert.table.RowInBatchWriteRowRequest
+	(*TableInBatchWriteRowRequest)(nil),                    // 55: culvert.table.TableInBatchWriteRowRequest
+	(*BatchWriteRowRequest)(nil),                           // 56: culvert.table.BatchWriteRowRequest
+	(*RowInBatchWriteRowResponse)(nil),                     // 57: culvert.table.RowInBatchWriteRowResponse
+	(*TableInBatchWriteRowResponse)(nil),                   // 58: culvert.table.TableInBatchWriteRowResponse
+	(*BatchWriteRowResponse)(nil),                          // 59: culvert.table.BatchWriteRowResponse
+	(*ValueTransferRule)(nil),                              // 60: culvert.table.ValueTransferRule
+	(*SingleColumnValueFilter)(nil),                        // 61: culvert.table.SingleColumnValueFilter
+	(*CompositeColumnValueFilter)(nil),                     // 62: culvert.table.CompositeColumnValueFilter
+	(*ColumnPaginationFilter)(nil),                         // 63: culvert.table.ColumnPaginationFilter
+	(*Filter)(nil),                                         // 64: culvert.table.Filter
+	(*TimeRange)(nil),                                      // 65: culvert.table.TimeRange
+	(*GetRowRequest)(nil),                                  // 66: culvert.table.GetRowRequest
+	(*GetRowResponse)(nil),                                 // 67: culvert.table.GetRowResponse
+	(*TableInBatchGetRowRequest)(nil),                      // 68: culvert.table.TableInBatchGetRowRequest
+	(*BatchGetRowRequest)(nil),                             // 69: culvert.table.BatchGetRowRequest
+	(*RowInBatchGetRowResponse)(nil),                       // 70: culvert.table.RowInBatchGetRowResponse
+	(*TableInBatchGetRowResponse)(nil),                     // 71: culvert.table.TableInBatchGetRowResponse
+	(*BatchGetRowResponse)(nil),                            // 72: culvert.table.BatchGetRowResponse
+	(*GetRangeRequest)(nil),                                // 73: culvert.table.GetRangeRequest
+	(*GetRangeResponse)(nil),                               // 74: culvert.table.GetRangeResponse
+	(*ListStreamRequest)(nil),                              // 75: culvert.table.ListStreamRequest
+	(*Stream)(nil),                                         // 76: culvert.table.Stream
+	(*ListStreamResponse)(nil),                             // 77: culvert.table.ListStreamResponse
+	(*StreamShard)(nil),                                    // 78: culvert.table.StreamShard
+	(*DescribeStreamRequest)(nil),                          // 79: culvert.table.DescribeStreamRequest
+	(*DescribeStreamResponse)(nil),                         // 80: culvert.table.DescribeStreamResponse
+	(*GetShardIteratorRequest)(nil),                        // 81: culvert.table.GetShardIteratorRequest
+	(*GetShardIteratorResponse)(nil),                       // 82: culvert.table.GetShardIteratorResponse
+	(*GetStreamRecordRequest)(nil),                         // 83: culvert.table.GetStreamRecordRequest
+	(*GetStreamRecordResponse)(nil),                        // 84: culvert.table.GetStreamRecordResponse
+	(*ComputeSplitPointsBySizeResponse_SplitLocation)(nil), // 85: culvert.table.ComputeSplitPointsBySizeResponse.SplitLocation
+	(*GetStreamRecordResponse_StreamRecord)(nil),           // 86: culvert.table.GetStreamRecordResponse.StreamRecord
 }
 var file_table_proto_depIdxs = []int32{
 	0,  // 0: culvert.table.PrimaryKeySchema.type:type_name -> culvert.table.PrimaryKeyType
 	1,  // 1: culvert.table.PrimaryKeySchema.option:type_name -> culvert.table.PrimaryKeyOption
 	2,  // 2: culvert.table.DefinedColumnSchema.type:type_name -> culvert.table.DefinedColumnType
-	10, // 3: culvert.table.TableMeta.primary_key:type_name -> culvert.table.PrimaryKeySchema
-	11, // 4: culvert.table.TableMeta.defined_column:type_name -> culvert.table.DefinedColumnSchema
-	12, // 5: culvert.table.TableMeta.index_meta:type_name -> culvert.table.IndexMeta
-	15, // 6: culvert.table.ReservedThroughput.capacity_unit:type_name -> culvert.table.CapacityUnit
-	15, // 7: culvert.table.ReservedThroughputDetails.capacity_unit:type_name -> culvert.table.CapacityUnit
-	15, // 8: culvert.table.ConsumedCapacity.capacity_unit:type_name -> culvert.table.CapacityUnit
-	13, // 9: culvert.table.CreateTableRequest.table_meta:type_name -> culvert.table.TableMeta
-	16, // 10: culvert.table.CreateTableRequest.reserved_throughput:type_name -> culvert.table.ReservedThroughput
-	14, // 11: culvert.table.CreateTableRequest.table_options:type_name -> culvert.table.TableOptions
-	22, // 12: culvert.table.CreateTableRequest.partitions:type_name -> culvert.table.PartitionRange
-	19, // 13: culvert.table.CreateTableRequest.stream_spec:type_name -> culvert.table.StreamSpecification
-	21, // 14: culvert.table.CreateTableRequest.sse_spec:type_name -> culvert.table.SSESpecification
-	12, // 15: culvert.table.CreateTableRequest.index_metas:type_name -> culvert.table.IndexMeta
-	13, // 16: culvert.table.DescribeTableResponse.table_meta:type_name -> culvert.table.TableMeta
-	17, // 17: culvert.table.DescribeTableResponse.reserved_throughput_details:type_name -> culvert.table.ReservedThroughputDetails
-	14, // 18: culvert.table.DescribeTableResponse.table_options:type_name -> culvert.table.TableOptions
+	17, // 3: culvert.table.TableMeta.primary_key:type_name -> culvert.table.PrimaryKeySchema
+	18, // 4: culvert.table.TableMeta.defined_column:type_name -> culvert.table.DefinedColumnSchema
+	19, // 5: culvert.table.TableMeta.index_meta:type_name -> culvert.table.IndexMeta
+	22, // 6: culvert.table.ReservedThroughput.capacity_unit:type_name -> culvert.table.CapacityUnit
+	22, // 7: culvert.table.ReservedThroughputDetails.capacity_unit:type_name -> culvert.table.CapacityUnit
+	22, // 8: culvert.table.ConsumedCapacity.capacity_unit:type_name -> culvert.table.CapacityUnit
+	20, // 9: culvert.table.CreateTableRequest.table_meta:type_name -> culvert.table.TableMeta
+	23, // 10: culvert.table.CreateTableRequest.reserved_throughput:type_name -> culvert.table.ReservedThroughput
+	21, // 11: culvert.table.CreateTableRequest.table_options:type_name -> culvert.table.TableOptions
+	29, // 12: culvert.table.CreateTableRequest.partitions:type_name -> culvert.table.PartitionRange
+	26, // 13: culvert.table.CreateTableRequest.stream_spec:type_name -> culvert.table.StreamSpecification
+	28, // 14: culvert.table.CreateTableRequest.sse_spec:type_name -> culvert.table.SSESpecification
+	19, // 15: culvert.table.CreateTableRequest.index_metas:type_name -> culvert.table.IndexMeta
+	20, // 16: culvert.table.DescribeTableResponse.table_meta:type_name -> culvert.table.TableMeta
+	24, // 17: culvert.table.DescribeTableResponse.reserved_throughput_details:type_name -> culvert.table.ReservedThroughputDetails
+	21, // 18: culvert.table.DescribeTableResponse.table_options:type_name -> culvert.table.TableOptions
 	3,  // 19: culvert.table.DescribeTableResponse.table_status:type_name -> culvert.table.TableStatus
-	20, // 20: culvert.table.DescribeTableResponse.stream_details:type_name -> culvert.table.StreamDetails
-	4,  // 21: culvert.table.Condition.row_existence:type_name -> culvert.table.RowExistenceExpectation
-	5,  // 22: culvert.table.ReturnContent.return_type:type_name -> culvert.table.ReturnType
-	31, // 23: culvert.table.PutRowRequest.condition:type_name -> culvert.table.Condition
-	32, // 24: culvert.table.PutRowRequest.return_content:type_name -> culvert.table.ReturnContent
-	18, // 25: culvert.table.PutRowResponse.consumed:type_name -> culvert.table.ConsumedCapacity
-	31, // 26: culvert.table.UpdateRowRequest.condition:type_name -> culvert.table.Condition
-	32, // 27: culvert.table.UpdateRowRequest.return_content:type_name -> culvert.table.ReturnContent
-	18, // 28: culvert.table.UpdateRowResponse.consumed:type_name -> culvert.table.ConsumedCapacity
-	31, // 29: culvert.table.DeleteRowRequest.condition:type_name -> culvert.table.Condition
-	32, // 30: culvert.table.DeleteRowRequest.return_content:type_name -> culvert.table.ReturnContent
-	18, // 31: culvert.table.DeleteRowResponse.consumed:type_name -> culvert.table.ConsumedCapacity
-	6,  // 32: culvert.table.RowInBatchWriteRowRequest.type:type_name -> culvert.table.OperationType
-	31, // 33: culvert.table.RowInBatchWriteRowRequest.condition:type_name -> culvert.table.Condition
-	32, // 34: culvert.table.RowInBatchWriteRowRequest.return_content:type_name -> culvert.table.ReturnContent
-	39, // 35: culvert.table.TableInBatchWriteRowRequest.rows:type_name -> culvert.table.RowInBatchWriteRowRequest
-	40, // 36: culvert.table.BatchWriteRowRequest.tables:type_name -> culvert.table.TableInBatchWriteRowRequest
-	9,  // 37: culvert.table.RowInBatchWriteRowResponse.error:type_name -> culvert.table.Error
-	18, // 38: culvert.table.RowInBatchWriteRowResponse.consumed:type_name -> culvert.table.ConsumedCapacity
-	42, // 39: culvert.table.TableInBatchWriteRowResponse.rows:type_name -> culvert.table.RowInBatchWriteRowResponse
-	43, // 40: culvert.table.BatchWriteRowResponse.tables:type_name -> culvert.table.TableInBatchWriteRowResponse
-	45, // 41: culvert.table.GetRowRequest.time_range:type_name -> culvert.table.TimeRange
-	18, // 42: culvert.table.GetRowResponse.consumed:type_name -> culvert.table.ConsumedCapacity
-	7,  // 43: culvert.table.GetRangeRequest.direction:type_name -> culvert.table.Direction
-	45, // 44: culvert.table.GetRangeRequest.time_range:type_name -> culvert.table.TimeRange
-	8,  // 45: culvert.table.GetRangeRequest.data_block_type_hint:type_name -> culvert.table.DataBlockType
-	18, // 46: culvert.table.GetRangeResponse.consumed:type_name -> culvert.table.ConsumedCapacity
-	8,  // 47: culvert.table.GetRangeResponse.data_block_type:type_name -> culvert.table.DataBlockType
-	48, // [48:48] is the sub-list for method output_type
-	48, // [48:48] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	27, // 20: culvert.table.DescribeTableResponse.stream_details:type_name -> culvert.table.StreamDetails
+	23, // 21: culvert.table.UpdateTableRequest.reserved_throughput:type_name -> culvert.table.ReservedThroughput
+	21, // 22: culvert.table.UpdateTableRequest.table_options:type_name -> culvert.table.TableOptions
+	26, // 23: culvert.table.UpdateTableRequest.stream_spec:type_name -> culvert.table.StreamSpecification
+	24, // 24: culvert.table.UpdateTableResponse.reserved_throughput_details:type_name -> culvert.table.ReservedThroughputDetails
+	21, // 25: culvert.table.UpdateTableResponse.table_options:type_name -> culvert.table.TableOptions
+	27, // 26: culvert.table.UpdateTableResponse.stream_details:type_name -> culvert.table.StreamDetails
+	18, // 27: culvert.table.AddDefinedColumnRequest.columns:type_name -> culvert.table.DefinedColumnSchema
+	25, // 28: culvert.table.ComputeSplitPointsBySizeResponse.consumed:type_name -> culvert.table.ConsumedCapacity
+	17, // 29: culvert.table.ComputeSplitPointsBySizeResponse.schema:type_name -> culvert.table.PrimaryKeySchema
+	85, // 30: culvert.table.ComputeSplitPointsBySizeResponse.locations:type_name -> culvert.table.ComputeSplitPointsBySizeResponse.SplitLocation
+	4,  // 31: culvert.table.Condition.row_existence:type_name -> culvert.table.RowExistenceExpectation
+	5,  // 32: culvert.table.ReturnContent.return_type:type_name -> culvert.table.ReturnType
+	46, // 33: culvert.table.PutRowRequest.condition:type_name -> culvert.table.Condition
+	47, // 34: culvert.table.PutRowRequest.return_content:type_name -> culvert.table.ReturnContent
+	25, // 35: culvert.table.PutRowResponse.consumed:type_name -> culvert.table.ConsumedCapacity
+	46, // 36: culvert.table.UpdateRowRequest.condition:type_name -> culvert.table.Condition
+	47, // 37: culvert.table.UpdateRowRequest.return_content:type_name -> culvert.table.ReturnContent
+	25, // 38: culvert.table.UpdateRowResponse.consumed:type_name -> culvert.table.ConsumedCapacity
+	46, // 39: culvert.table.DeleteRowRequest.condition:type_name -> culvert.table.Condition
+	47, // 40: culvert.table.DeleteRowRequest.return_content:type_name -> culvert.table.ReturnContent
+	25, // 41: culvert.table.DeleteRowResponse.consumed:type_name -> culvert.table.ConsumedCapacity
+	6,  // 42: culvert.table.RowInBatchWriteRowRequest.type:type_name -> culvert.table.OperationType
+	46, // 43: culvert.table.RowInBatchWriteRowRequest.condition:type_name -> culvert.table.Condition
+	47, // 44: culvert.table.RowInBatchWriteRowRequest.return_content:type_name -> culvert.table.ReturnContent
+	54, // 45: culvert.table.TableInBatchWriteRowRequest.rows:type_name -> culvert.table.RowInBatchWriteRowRequest
+	55, // 46: culvert.table.BatchWriteRowRequest.tables:type_name -> culvert.table.TableInBatchWriteRowRequest
+	16, // 47: culvert.table.RowInBatchWriteRowResponse.error:type_name -> culvert.table.Error
+	25, // 48: culvert.table.RowInBatchWriteRowResponse.consumed:type_name -> culvert.table.ConsumedCapacity
+	57, // 49: culvert.table.TableInBatchWriteRowResponse.rows:type_name -> culvert.table.RowInBatchWriteRowResponse
+	58, // 50: culvert.table.BatchWriteRowResponse.tables:type_name -> culvert.table.TableInBatchWriteRowResponse
+	7,  // 51: culvert.table.ValueTransferRule.cast_type:type_name -> culvert.table.VariantType
+	8,  // 52: culvert.table.SingleColumnValueFilter.comparator:type_name -> culvert.table.ComparatorType
+	60, // 53: culvert.table.SingleColumnValueFilter.value_trans_rule:type_name -> culvert.table.ValueTransferRule
+	9,  // 54: culvert.table.CompositeColumnValueFilter.combinator:type_name -> culvert.table.LogicalOperator
+	64, // 55: culvert.table.CompositeColumnValueFilter.sub_filters:type_name -> culvert.table.Filter
+	10, // 56: culvert.table.Filter.type:type_name -> culvert.table.FilterType
+	65, // 57: culvert.table.GetRowRequest.time_range:type_name -> culvert.table.TimeRange
+	25, // 58: culvert.table.GetRowResponse.consumed:type_name -> culvert.table.ConsumedCapacity
+	65, // 59: culvert.table.TableInBatchGetRowRequest.time_range:type_name -> culvert.table.TimeRange
+	68, // 60: culvert.table.BatchGetRowRequest.tables:type_name -> culvert.table.TableInBatchGetRowRequest
+	16, // 61: culvert.table.RowInBatchGetRowResponse.error:type_name -> culvert.table.Error
+	25, // 62: culvert.table.RowInBatchGetRowResponse.consumed:type_name -> culvert.table.ConsumedCapacity
+	70, // 63: culvert.table.TableInBatchGetRowResponse.rows:type_name -> culvert.table.RowInBatchGetRowResponse
+	71, // 64: culvert.table.BatchGetRowResponse.tables:type_name -> culvert.table.TableInBatchGetRowResponse
+	11, // 65: culvert.table.GetRangeRequest.direction:type_name -> culvert.table.Direction
+	65, // 66: culvert.table.GetRangeRequest.time_range:type_name -> culvert.table.TimeRange
+	13, // 67: culvert.table.GetRangeRequest.data_block_type_hint:type_name -> culvert.table.DataBlockType
+	12, // 68: culvert.table.GetRangeRequest.compress_type_hint:type_name -> culvert.table.CompressType
+	25, // 69: culvert.table.GetRangeResponse.consumed:type_name -> culvert.table.ConsumedCapacity
+	13, // 70: culvert.table.GetRangeResponse.data_block_type:type_name -> culvert.table.DataBlockType
+	12, // 71: culvert.table.GetRangeResponse.compress_type:type_name -> culvert.table.CompressType
+	76, // 72: culvert.table.ListStreamResponse.streams:type_name -> culvert.table.Stream
+	14, // 73: culvert.table.DescribeStreamResponse.stream_status:type_name -> culvert.table.StreamStatus
+	78, // 74: culvert.table.DescribeStreamResponse.shards:type_name -> culvert.table.StreamShard
+	86, // 75: culvert.table.GetStreamRecordResponse.stream_records:type_name -> culvert.table.GetStreamRecordResponse.StreamRecord
+	25, // 76: culvert.table.GetStreamRecordResponse.consumed:type_name -> culvert.table.ConsumedCapacity
+	15, // 77: culvert.table.GetStreamRecordResponse.StreamRecord.action_type:type_name -> culvert.table.ActionType
+	78, // [78:78] is the sub-list for method output_type
+	78, // [78:78] is the sub-list for method input_type
+	78, // [78:78] is the sub-list for extension type_name
+	78, // [78:78] is the sub-list for extension extendee
+	0,  // [0:78] is the sub-list for field type_name
 }
 
 func init() { file_table_proto_init() }
@@ -3439,8 +5933,8 @@ func file_table_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_table_proto_rawDesc), len(file_table_proto_rawDesc)),
-			NumEnums:      9,
-			NumMessages:   41,
+			NumEnums:      16,
+			NumMessages:   71,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
