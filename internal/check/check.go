@@ -22,6 +22,7 @@
 package check
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -60,16 +61,30 @@ type Write struct {
 }
 
 // KeyText writes a primary key as [Write] wants it. It takes names and values
-// of the key columns in turn, the values as JSON.
+// of the key columns in turn, the values as JSON, however they are escaped.
 func KeyText(namesAndValues ...string) string {
 	var text strings.Builder
 	for i := 0; i+1 < len(namesAndValues); i += 2 {
 		if i > 0 {
 			text.WriteString(", ")
 		}
-		text.WriteString(namesAndValues[i] + "=" + namesAndValues[i+1])
+		text.WriteString(namesAndValues[i] + "=" + oneWay(namesAndValues[i+1]))
 	}
 	return text.String()
+}
+
+// oneWay writes a JSON string in the one way of this package; other values
+// stay as they are.
+func oneWay(value string) string {
+	var said string
+	if !strings.HasPrefix(value, `"`) || json.Unmarshal([]byte(value), &said) != nil {
+		return value
+	}
+	var out strings.Builder
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(said) // a string can always be encoded
+	return strings.TrimSuffix(out.String(), "\n")
 }
 
 // Finding is one way in which a run was wrong.

@@ -396,6 +396,17 @@ func TestWhatOthersWriteToAVersionedKeyIsCounted(t *testing.T) {
 	}
 }
 
+func TestAKeyIsTheSameHoweverItsTextIsEscaped(t *testing.T) {
+	for _, pair := range [][2]string{{`"a\/b\u00e9\u2028<"`, `"a/bé \u003c"`}, {`"\b\u007f"`, "\"\\u0008\x7f\""}, {"17", "17"}} {
+		if a, b := KeyText("k", pair[0]), KeyText("k", pair[1]); a != b {
+			t.Errorf("%s and %s", a, b)
+		}
+	}
+	if KeyText("k", `"1"`) == KeyText("k", "1") {
+		t.Error("a string and an integer are one key")
+	}
+}
+
 func TestRowsOfOtherWritersAreLeftOut(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := drawRun(t)
