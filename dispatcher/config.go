@@ -57,8 +57,10 @@ type Trigger struct {
 	// being a directory of Go source or an executable. Required.
 	Function string
 	// Timeout bounds one invocation. Default 60 s, 10 ms to 24 h.
-	Timeout  time.Duration
-	Format   string // json, the default
+	Timeout time.Duration
+	// Format is the events' encoding: json, the default, or cbor, in which
+	// handlers of the native trigger expect them.
+	Format   string
 	Batch    Batch
 	Parallel int // lanes per channel. Default 1 (the channel's order); to 64 (order per key)
 	Retry    Retry

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/culvertio/culvert/dispatcher/internal/event"
 	"github.com/culvertio/culvert/dispatcher/invoke"
 )
 
@@ -171,12 +172,8 @@ func (m *mistakes) trigger(path func(field string) string, t Trigger) {
 		m.add(path("function"), "%v", err)
 	}
 	m.duration(path("timeout"), t.Timeout, 10*time.Millisecond, 24*time.Hour)
-	switch t.Format {
-	case "json":
-	case "cbor":
-		m.add(path("format"), "cbor is not yet supported: json is")
-	default:
-		m.add(path("format"), "%q is no format: json", t.Format)
+	if _, ok := event.FormatOf(t.Format); !ok {
+		m.add(path("format"), "%q is no format: json or cbor", t.Format)
 	}
 	m.count(path("batch.records"), t.Batch.Records, 1, 10_000)
 	if t.Batch.Bytes < kib || t.Batch.Bytes > 32*mib {

@@ -185,7 +185,7 @@ triggers[1]: several triggers are not yet supported: one trigger per dispatcher
 triggers[0].name: "no spaces" is no name: letters, digits, - and _, at most 64
 triggers[0].function: not a function that can be invoked: write http://HOST/PATH, https://HOST/PATH or process:PATH
 triggers[0].timeout: 1ns is out of range: 10ms to 24h
-triggers[0].format: "xml" is no format: json
+triggers[0].format: "xml" is no format: json or cbor
 triggers[0].batch.records: -1 is out of range: 1 to 10000
 triggers[0].batch.bytes: 1GiB is out of range: 1KiB to 32MiB
 triggers[0].batch.window: -1ns is out of range: 0s to 5m
@@ -194,7 +194,6 @@ triggers[0].retry.max: 1h30m is out of range: 1ms to 1h
 triggers[0].retry.first: 2h is too long: at most retry.max, 1h30m
 triggers[0].limit.at_once: -5 is out of range: 1 to 10000
 triggers[1].function: fc:// functions are not yet supported: http://, https:// and process: are
-triggers[1].format: cbor is not yet supported: json is
 triggers[2].name: "twice" is another trigger's name already
 triggers[2].function: is required: http://HOST/PATH, https://HOST/PATH or process:PATH`
 	got := c.Validate().Error()

@@ -48,16 +48,17 @@ type delivery struct {
 // encode encodes records until the trigger's limit of bytes and makes a batch
 // of those that fit, which is at least the first.
 func (d *delivery) encode(records []record) error {
-	room := d.trigger.Batch.Bytes - int64(event.Overhead(d.header(strings.Repeat("0", batch.IDLength), math.MaxInt)))
+	format := d.trigger.format
+	room := d.trigger.Batch.Bytes - int64(format.Overhead(d.header(strings.Repeat("0", batch.IDLength), math.MaxInt)))
 	var row, origin plainbuffer.Row
 	var text []byte // of all records; moves while it grows
 	ends := make([]int, 0, len(records))
 	for i, r := range records {
 		var err error
-		if text, err = appendRecord(text, r, &row, &origin); err != nil {
+		if text, err = appendRecord(format, text, r, &row, &origin); err != nil {
 			return err
 		}
-		if i > 0 && int64(len(text)+i) > room { // with the commas between
+		if i > 0 && int64(len(text)+format.Joints(i+1)) > room {
 			break
 		}
 		ends = append(ends, len(text))
@@ -74,7 +75,7 @@ func (d *delivery) encode(records []record) error {
 	return nil
 }
 
-func appendRecord(dst []byte, r record, row, origin *plainbuffer.Row) ([]byte, error) {
+func appendRecord(format event.Format, dst []byte, r record, row, origin *plainbuffer.Row) ([]byte, error) {
 	if err := r.Decode(row); err != nil && !errors.Is(err, plainbuffer.ErrChecksum) {
 		return dst, fmt.Errorf("record %s: %w", r.id, err)
 	}
@@ -85,7 +86,7 @@ func appendRecord(dst []byte, r record, row, origin *plainbuffer.Row) ([]byte, e
 		}
 		old = origin
 	}
-	return event.AppendRecord(dst, r.Action, row, old, r.id), nil
+	return format.AppendRecord(dst, r.Action, row, old, r.id), nil
 }
 
 func (d *delivery) header(id string, attempt int) event.Header {
@@ -189,7 +190,7 @@ func (d *delivery) attempt(soft, hard context.Context, attempt int) (result invo
 		return result, false, err
 	}
 	defer d.trigger.slots.Release(1)
-	d.payload = event.AppendPayload(d.payload[:0], d.header(d.id, attempt), d.encoded)
+	d.payload = d.trigger.format.AppendPayload(d.payload[:0], d.header(d.id, attempt), d.encoded)
 	ctx, cancel := context.WithTimeout(hard, d.trigger.Timeout)
 	defer cancel()
 	d.counts.invocations.Add(1)
@@ -197,7 +198,7 @@ func (d *delivery) attempt(soft, hard context.Context, attempt int) (result invo
 	defer d.counts.inFlight.Add(-1)
 	return d.trigger.target.Invoke(ctx, invoke.Invocation{
 		Payload:     d.payload,
-		ContentType: event.ContentType,
+		ContentType: d.trigger.format.ContentType(),
 		BatchID:     d.id,
 		Attempt:     attempt,
 		Trigger:     d.trigger.Name,

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/culvertio/culvert/dispatcher/internal/batch"
+	"github.com/culvertio/culvert/dispatcher/internal/event"
 	"github.com/culvertio/culvert/dispatcher/internal/lane"
 	"github.com/culvertio/culvert/dispatcher/internal/retry"
 	"github.com/culvertio/culvert/dispatcher/invoke"
@@ -16,14 +17,18 @@ import (
 type trigger struct {
 	Trigger
 	target invoke.Target
+	format event.Format
 	slots  *semaphore.Weighted // of Limit.AtOnce; first come, first served
 	policy retry.Policy
 }
 
+// newTrigger takes a configuration that is valid.
 func newTrigger(config Trigger, target invoke.Target) *trigger {
+	format, _ := event.FormatOf(config.Format)
 	return &trigger{
 		Trigger: config,
 		target:  target,
+		format:  format,
 		slots:   semaphore.NewWeighted(int64(config.Limit.AtOnce)),
 		policy:  retry.Policy{First: config.Retry.First, Max: config.Retry.Max},
 	}

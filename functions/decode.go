@@ -13,31 +13,50 @@ const version = "Sync-v1"
 // jsonSpace is what JSON takes for white space, which is less than Unicode.
 const jsonSpace = " \t\r\n"
 
-// Decode reads an event from the payload of an invocation. The encoding is
-// told by the first byte; today it is JSON. The event does not alias payload.
+// selfDescribed is the tag that CBOR may begin with to say that it is CBOR.
+const selfDescribed = "\xd9\xd9\xf7"
+
+const shapeHint = "an event has the shape of Function Compute's Tablestore trigger"
+
+// Decode reads an event from the payload of an invocation, in JSON or in
+// CBOR. The event does not alias payload.
 //
-// Every failure is a [*DecodeError]. Unknown fields are ignored, so that a
-// newer dispatcher may add some; a version other than Sync-v1 is refused.
+// The first byte tells the formats apart: an event is an object, which begins
+// with { or the white space before it in JSON, and with a map's head in CBOR,
+// or with the tag that says "this is CBOR". No byte can be both.
+//
+// Every failure is a [*DecodeError]. Fields may come in any order, and
+// unknown ones are ignored, so that a newer dispatcher may add some; a version
+// other than Sync-v1 is refused. CBOR may have indefinite lengths.
 func Decode(payload []byte) (*Event, error) {
-	text := bytes.TrimLeft(payload, jsonSpace)
-	switch {
-	case len(text) == 0:
+	if text := bytes.TrimLeft(payload, jsonSpace); len(text) == 0 {
 		return nil, &DecodeError{Err: errors.New("the payload is empty"), Hint: "invoke this function from a Culvert trigger"}
-	case text[0] == '{':
-		return decodeJSON(text)
-	case text[0]>>5 == 5: // CBOR's major type 5, a map
-		return nil, &DecodeError{Err: errors.New("the payload is CBOR"), Hint: "set the trigger's format to json"}
+	} else if text[0] == '{' {
+		e := new(Event)
+		return e.checked(json.Unmarshal(text, e))
+	}
+	item := bytes.TrimPrefix(payload, []byte(selfDescribed))
+	if isCBOR(payload) {
+		e := new(Event)
+		return e.checked(decodingCBOR.Unmarshal(item, e))
 	}
 	return nil, &DecodeError{
-		Err:  fmt.Errorf("the payload begins with byte %#02x", text[0]),
-		Hint: "an event is a JSON object; is something other than a Culvert trigger invoking this function?",
+		Err:  fmt.Errorf("the payload begins with byte %#02x", payload[0]),
+		Hint: "an event is a JSON object or a CBOR map; is something other than a Culvert trigger invoking this function?",
 	}
 }
 
-func decodeJSON(text []byte) (*Event, error) {
-	e := new(Event)
-	if err := json.Unmarshal(text, e); err != nil {
-		return nil, &DecodeError{Err: err, Hint: "an event has the shape of Function Compute's Tablestore trigger"}
+// isCBOR says whether a payload begins as an event in CBOR does: with a map,
+// which is major type 5.
+func isCBOR(payload []byte) bool {
+	item := bytes.TrimPrefix(payload, []byte(selfDescribed))
+	return len(item) > 0 && item[0]>>5 == 5
+}
+
+// checked is the event if it was read and is one.
+func (e *Event) checked(err error) (*Event, error) {
+	if err != nil {
+		return nil, &DecodeError{Err: err, Hint: shapeHint}
 	}
 	if e.Version != version {
 		return nil, &DecodeError{
@@ -47,7 +66,7 @@ func decodeJSON(text []byte) (*Event, error) {
 	}
 	for i, r := range e.Records {
 		if r == nil {
-			return nil, &DecodeError{Err: fmt.Errorf("record %d is null", i), Hint: "an event has the shape of Function Compute's Tablestore trigger"}
+			return nil, &DecodeError{Err: fmt.Errorf("record %d is null", i), Hint: shapeHint}
 		}
 	}
 	return e, nil

@@ -77,11 +77,22 @@ func TestAnEventOfTheNativeTriggerHasNoBatch(t *testing.T) {
 
 func TestAPayloadThatIsNoEventSaysWhatToDo(t *testing.T) {
 	for payload, problem := range map[string]string{
-		"":                                       "empty",
-		" \n":                                    "empty",
-		"hello":                                  "begins with byte 0x68",
-		"[]":                                     "begins with byte 0x5b",
-		"\xa1\x67Version":                        "set the trigger's format to json",
+		"":                               "empty",
+		" \n":                            "empty",
+		"hello":                          "begins with byte 0x68",
+		"[]":                             "begins with byte 0x5b",
+		"\xa1\x67Version":                "unexpected EOF",
+		"\xa0":                           `the version is "", not "Sync-v1"`,
+		"\xa1\x67Version\x67Sync-v2":     `the version is "Sync-v2"`,
+		"\xa1\x67Version\x67Sync-v1\xa0": "extraneous data",
+		"\xa2\x67Version\x67Sync-v1\x67Version\x67Sync-v1":          "duplicate map key",
+		"\xa2\x67Version\x67Sync-v1\x67Records\x81\xf6":             "record 0 is null",
+		"\xd9\xd9\xf7\xa2\x67Version\x67Sync-v1\x67Records\x81\xf6": "record 0 is null",
+		"\xbc":                                   "invalid additional information",
+		"\x81\xa0":                               "begins with byte 0x81",
+		"\xd9\xd9\xf7":                           "begins with byte 0xd9",
+		"\xd9\xd9\xf7{":                          "begins with byte 0xd9",
+		" \xa1\x67Version\x67Sync-v1":            "begins with byte 0x20",
 		`{"Version":"Sync-v1"`:                   "unexpected end",
 		`{"Version":"Sync-v1"} {}`:               "after top-level value",
 		`{}`:                                     `the version is "", not "Sync-v1"`,
@@ -127,7 +138,7 @@ func TestColumnIsTheNewestValuePut(t *testing.T) {
 }
 
 // FuzzDecode: no payload makes it panic, and what is decoded marshals to an
-// event that decodes the same.
+// event that decodes the same, in either format.
 func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		e, err := Decode(payload)
@@ -137,13 +148,15 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		b, err := json.Marshal(e)
-		if err != nil {
-			t.Fatal(err)
-		}
-		back, err := Decode(b)
-		if diff := cmp.Diff(e, back, cmpopts.EquateComparable(Value{}), cmpopts.IgnoreUnexported(Record{}), cmpopts.EquateEmpty()); diff != "" || err != nil {
-			t.Fatal(diff, err)
+		for format, marshal := range marshalers {
+			b, err := marshal(e)
+			if err != nil {
+				t.Fatal(format, err)
+			}
+			back, err := Decode(b)
+			if diff := cmp.Diff(e, back, cmpopts.EquateComparable(Value{}), cmpopts.IgnoreUnexported(Record{}), cmpopts.EquateEmpty()); diff != "" || err != nil {
+				t.Fatal(format, diff, err)
+			}
 		}
 	})
 }

@@ -5,7 +5,9 @@ package functions
 
 // Event is one invocation: a batch of changes in the order of their lane.
 // Its shape is that of Function Compute's native Tablestore trigger
-// (Sync-v1), with Batch and the ids and old columns of records added.
+// (Sync-v1), with Batch and the ids and old columns of records added. It comes
+// in JSON or in CBOR, with the same names, and is marshalled to either by
+// encoding/json and fxamacker/cbor.
 type Event struct {
 	Version string
 	Batch   Batch

@@ -29,9 +29,9 @@ func openJournal(dir string) *journal {
 }
 
 type journalBegin struct {
-	Time  time.Time       `json:"time"`
-	Phase string          `json:"phase"`
-	Event json.RawMessage `json:"event"`
+	Time  time.Time `json:"time"`
+	Phase string    `json:"phase"`
+	Event any       `json:"event"`
 }
 
 type journalEnd struct {
@@ -44,11 +44,15 @@ type journalEnd struct {
 	Error    string    `json:"error"`
 }
 
-func (j *journal) begin(payload []byte) error {
+func (j *journal) begin(payload []byte, e *Event) error {
 	if j == nil {
 		return nil
 	}
-	return j.append(journalBegin{Time: time.Now(), Phase: "begin", Event: payload})
+	line := journalBegin{Time: time.Now(), Phase: "begin", Event: json.RawMessage(payload)}
+	if isCBOR(payload) {
+		line.Event = e // the line is JSON
+	}
+	return j.append(line)
 }
 
 func (j *journal) end(e *Event, err error) error {

@@ -22,6 +22,10 @@ type Handler func(ctx context.Context, e *Event) error
 //   - AWS_LAMBDA_RUNTIME_API: AWS Lambda (runtime provided.al2023).
 //   - neither: it says on stderr how to run a handler and exits with 2.
 //
+// Events may come in JSON or in CBOR, whatever the platform: see [Decode]. But
+// the service AWS Lambda takes no payload other than JSON: what invokes a
+// function there must send JSON, and CBOR does not reach the handler.
+//
 // If CULVERT_JOURNAL names a directory, every invocation is recorded in it; a
 // journal that cannot be written fails the invocation. Each process appends
 // to a file of its own, one JSON object a line, before the handler runs
@@ -32,8 +36,9 @@ type Handler func(ctx context.Context, e *Event) error
 //
 //	{"time":"…","phase":"end","batch":"…","attempt":1,"outcome":"ok","failures":[],"error":""}
 //
-// where event is the payload as it was received, outcome is ok or failed, and
-// failures lists the records that were marked. A line is one write, so a
+// where event is the payload as it was received, or the same in JSON if that
+// was CBOR, outcome is ok or failed, and failures lists the records that were
+// marked. A line is one write, so a
 // killed process leaves at most its last line torn.
 func Start(h Handler) {
 	f := &function{handler: h, journal: openJournal(os.Getenv(journalVariable))}
@@ -66,7 +71,7 @@ func (f *function) invoke(ctx context.Context, payload []byte) (*Answer, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := f.journal.begin(payload); err != nil {
+	if err := f.journal.begin(payload, e); err != nil {
 		return nil, err
 	}
 	// A panic goes on to the platform's SDK, which reports it with its stack;

@@ -36,7 +36,7 @@ func TestEverySettingArrives(t *testing.T) {
 			ReadAhead:  256 << 20,
 			Drain:      45 * time.Second,
 			Triggers: []dispatcher.Trigger{{
-				Name: "index", Function: "http://127.0.0.1:9000/", Timeout: 90 * time.Second, Format: "json",
+				Name: "index", Function: "http://127.0.0.1:9000/", Timeout: 90 * time.Second, Format: "cbor",
 				Batch:    dispatcher.Batch{Records: 100, Bytes: 4 << 20, Window: 200 * time.Millisecond},
 				Parallel: 8,
 				Retry:    dispatcher.Retry{First: 200 * time.Millisecond, Max: time.Minute},

@@ -27,7 +27,7 @@ func versioned(name string, v plainbuffer.Value, op plainbuffer.Op, ms int64) pl
 
 var header = event.Header{BatchID: "f02f077ba952a9e159c0ff00343a4413", Attempt: 2, Trigger: "index", Tunnel: "tunnel-1", Channel: "channel-1", Lane: 3}
 
-func TestAPayloadHasTheNativeTriggersShape(t *testing.T) {
+func TestAJSONPayloadHasTheNativeTriggersShape(t *testing.T) {
 	row := plainbuffer.Row{
 		Key: []plainbuffer.Cell{cell("pk", plainbuffer.StringValue("order \"1\"")), cell("n", plainbuffer.IntegerValue(math.MinInt64)), cell("b", plainbuffer.BlobValue([]byte{0xff, 0}))},
 		Columns: []plainbuffer.Cell{
@@ -42,10 +42,10 @@ func TestAPayloadHasTheNativeTriggersShape(t *testing.T) {
 	origin := plainbuffer.Row{Columns: []plainbuffer.Cell{versioned("amount", plainbuffer.DoubleValue(math.Inf(-1)), plainbuffer.Put, 5)}}
 	base := plainbuffer.Row{Key: []plainbuffer.Cell{cell("pk", plainbuffer.StringValue("é\u2028"))}}
 	records := [][]byte{
-		event.AppendRecord(nil, tunnel.UpdateRow, &row, &origin, "00000000:00060a24181e4040:00000001"),
-		event.AppendRecord(nil, tunnel.PutRow, &base, nil, "base:0000000000000abc"),
+		event.JSON.AppendRecord(nil, tunnel.UpdateRow, &row, &origin, "00000000:00060a24181e4040:00000001"),
+		event.JSON.AppendRecord(nil, tunnel.PutRow, &base, nil, "base:0000000000000abc"),
 	}
-	got := string(event.AppendPayload(nil, header, records))
+	got := string(event.JSON.AppendPayload(nil, header, records))
 	want := `{"Version":"Sync-v1",` +
 		`"Batch":{"Id":"f02f077ba952a9e159c0ff00343a4413","Attempt":2,"Trigger":"index","Tunnel":"tunnel-1","Channel":"channel-1","Lane":3},` +
 		`"Records":[` +
@@ -174,7 +174,7 @@ func sameValue(got, want plainbuffer.Value) bool {
 	return got.Integer() == want.Integer() && bytes.Equal(got.Bytes(), want.Bytes())
 }
 
-func TestEveryValueComesBackFromThePayload(t *testing.T) {
+func TestEveryValueComesBackFromJSON(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		action := rapid.SampledFrom([]tunnel.Action{tunnel.PutRow, tunnel.UpdateRow, tunnel.DeleteRow}).Draw(t, "action")
 		row := rows.Draw(t, "row")
@@ -187,7 +187,7 @@ func TestEveryValueComesBackFromThePayload(t *testing.T) {
 			BatchID: texts.Draw(t, "batch"), Attempt: rapid.IntMin(1).Draw(t, "attempt"), Trigger: texts.Draw(t, "trigger"),
 			Tunnel: texts.Draw(t, "tunnel"), Channel: texts.Draw(t, "channel"), Lane: rapid.IntRange(0, 63).Draw(t, "lane"),
 		}
-		record := event.AppendRecord([]byte("kept"), action, &row, origin, id)
+		record := event.JSON.AppendRecord([]byte("kept"), action, &row, origin, id)
 		record, isAppended := bytes.CutPrefix(record, []byte("kept"))
 		if !isAppended {
 			t.Fatal("what was in the buffer is gone")
@@ -197,9 +197,9 @@ func TestEveryValueComesBackFromThePayload(t *testing.T) {
 		for range n {
 			records = append(records, record)
 		}
-		payload := event.AppendPayload(nil, h, records)
+		payload := event.JSON.AppendPayload(nil, h, records)
 
-		if want := event.Overhead(h) + n*len(record) + max(n-1, 0); len(payload) != want {
+		if want := event.JSON.Overhead(h) + event.JSON.Joints(n) + n*len(record); len(payload) != want {
 			t.Fatalf("payload of %d bytes, announced were %d", len(payload), want)
 		}
 		d := decode(t, payload)
@@ -264,20 +264,22 @@ func checkColumns(t *rapid.T, got []column, want []plainbuffer.Cell) {
 func TestAppendingAllocatesNothing(t *testing.T) {
 	row, origin := wideRow(), wideRow()
 	id := "00000000:00060a24181e4040:00000001"
-	buf := make([]byte, 0, 64<<10)
-	if n := testing.AllocsPerRun(100, func() {
-		buf = event.AppendRecord(buf[:0], tunnel.UpdateRow, row, origin, id)
-	}); n != 0 {
-		t.Errorf("AppendRecord allocates %v times", n)
-	}
-	records := [][]byte{bytes.Clone(buf), bytes.Clone(buf)}
-	if n := testing.AllocsPerRun(100, func() {
-		buf = event.AppendPayload(buf[:0], header, records)
-	}); n != 0 {
-		t.Errorf("AppendPayload allocates %v times", n)
-	}
-	if n := testing.AllocsPerRun(100, func() { event.Overhead(header) }); n != 0 {
-		t.Errorf("Overhead allocates %v times", n)
+	for _, format := range []event.Format{event.JSON, event.CBOR} {
+		buf := make([]byte, 0, 64<<10)
+		if n := testing.AllocsPerRun(100, func() {
+			buf = format.AppendRecord(buf[:0], tunnel.UpdateRow, row, origin, id)
+		}); n != 0 {
+			t.Errorf("%s: AppendRecord allocates %v times", format.ContentType(), n)
+		}
+		records := [][]byte{bytes.Clone(buf), bytes.Clone(buf)}
+		if n := testing.AllocsPerRun(100, func() {
+			buf = format.AppendPayload(buf[:0], header, records)
+		}); n != 0 {
+			t.Errorf("%s: AppendPayload allocates %v times", format.ContentType(), n)
+		}
+		if n := testing.AllocsPerRun(100, func() { format.Joints(format.Overhead(header)) }); n != 0 {
+			t.Errorf("%s: Overhead and Joints allocate %v times", format.ContentType(), n)
+		}
 	}
 }
 
@@ -298,11 +300,16 @@ func wideRow() *plainbuffer.Row {
 
 func BenchmarkAppendRecord(b *testing.B) {
 	row := wideRow()
+	row.Columns[2] = versioned("note", plainbuffer.StringValue("grüße 🚚 an \"alle\"\n, and a longer stretch of plain text after it"), plainbuffer.Put, 1700000000123)
 	id := "00000000:00060a24181e4040:00000001"
-	var buf []byte
-	b.ReportAllocs()
-	for b.Loop() {
-		buf = event.AppendRecord(buf[:0], tunnel.UpdateRow, row, nil, id)
+	for name, format := range map[string]event.Format{"json": event.JSON, "cbor": event.CBOR} {
+		b.Run(name, func(b *testing.B) {
+			var buf []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				buf = format.AppendRecord(buf[:0], tunnel.UpdateRow, row, nil, id)
+			}
+			b.SetBytes(int64(len(buf)))
+		})
 	}
-	b.SetBytes(int64(len(buf)))
 }

@@ -14,23 +14,17 @@ import (
 	"github.com/culvertio/culvert/tunnel/plainbuffer"
 )
 
-func TestHandlersDecodeWhatIsEncoded(t *testing.T) {
+func TestHandlersDecodeWhatIsEncodedInEitherFormat(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		row := rows.Draw(t, "row")
 		var origin *plainbuffer.Row
 		if rapid.Bool().Draw(t, "has origin") {
 			origin = new(rows.Draw(t, "origin"))
 		}
-		records := [][]byte{event.AppendRecord(nil, tunnel.UpdateRow, &row, origin, "id-1")}
-
-		got, err := functions.Decode(event.AppendPayload(nil, header, records))
-		if err != nil {
-			t.Fatal(err)
-		}
 		want := &functions.Event{
 			Version: "Sync-v1",
 			Batch:   functions.Batch{ID: header.BatchID, Attempt: header.Attempt, Trigger: header.Trigger, Tunnel: header.Tunnel, Channel: header.Channel, Lane: header.Lane},
-			Records: []*functions.Record{{ID: "id-1", Type: "UpdateRow", Columns: decodedColumns(row.Columns)}},
+			Records: []*functions.Record{{ID: "id-1", Type: "UpdateRow", PrimaryKey: []functions.KeyColumn{}, Columns: decodedColumns(row.Columns)}},
 		}
 		if row.HasSequence {
 			want.Records[0].Info.Timestamp = row.Sequence.Timestamp
@@ -41,14 +35,21 @@ func TestHandlersDecodeWhatIsEncoded(t *testing.T) {
 		if origin != nil {
 			want.Records[0].OldColumns = decodedColumns(origin.Columns)
 		}
-		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreUnexported(functions.Record{}), cmp.Comparer(func(a, b functions.Value) bool { return a == b })); diff != "" {
-			t.Fatalf("event (-want +got):\n%s", diff)
+		for _, format := range []event.Format{event.JSON, event.CBOR} {
+			records := [][]byte{format.AppendRecord(nil, tunnel.UpdateRow, &row, origin, "id-1")}
+			got, err := functions.Decode(format.AppendPayload(nil, header, records))
+			if err != nil {
+				t.Fatalf("%s: %v", format.ContentType(), err)
+			}
+			if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(functions.Record{}), cmpopts.EquateComparable(functions.Value{})); diff != "" {
+				t.Fatalf("%s (-want +got):\n%s", format.ContentType(), diff)
+			}
 		}
 	})
 }
 
 func decodedColumns(cells []plainbuffer.Cell) []functions.Column {
-	var columns []functions.Column
+	columns := []functions.Column{}
 	for _, c := range cells {
 		column := functions.Column{Type: "Put", ColumnName: carried(c.Name), Value: decodedValue(c.Value)}
 		switch c.Op {
@@ -70,7 +71,7 @@ func decodedValue(v plainbuffer.Value) functions.Value {
 	case plainbuffer.Integer:
 		return functions.IntegerValue(v.Integer())
 	case plainbuffer.Double:
-		if math.IsNaN(v.Double()) { // of the many, JSON carries one
+		if math.IsNaN(v.Double()) { // of the many, handlers see one
 			return functions.DoubleValue(math.NaN())
 		}
 		return functions.DoubleValue(v.Double())
