@@ -19,6 +19,9 @@ import (
 // commit and trim in between.
 func (d *Dispatcher) consume(ctx context.Context, ch *tunnel.Channel) (tunnel.End, error) {
 	log := d.log.With("channel", ch.ID(), "channel_version", ch.Version())
+	counts := newChannelCounts(ch.ID())
+	d.held.add(counts)
+	defer d.held.remove(counts)
 	soft, stop := whileNotDraining(ctx, ch)
 	defer stop()
 
@@ -49,12 +52,14 @@ func (d *Dispatcher) consume(ctx context.Context, ch *tunnel.Channel) (tunnel.En
 		ch:       ch,
 		claim:    claim,
 		log:      log,
+		counts:   counts,
 		lanes:    lane.NewSet[record](d.trigger.Parallel, d.trigger.limits()),
 		reports:  make(chan report),
 		last:     map[state.Lane]record{},
 		commits:  make(chan commit, 1),
 		draining: ch.Draining(),
 	}
+	counts.state.Store(Reading)
 	end, err := c.run(ctx, soft, token)
 	if end == tunnel.EndFinished {
 		return finish(ctx, soft, claim)
@@ -131,10 +136,11 @@ func (d *Dispatcher) outlast(ctx context.Context, left state.Attachment, log *sl
 // progress; the reader, the deliveries and the commit under way are
 // goroutines that report to it, and that run waits for.
 type consumption struct {
-	d     *Dispatcher
-	ch    *tunnel.Channel
-	claim *claim
-	log   *slog.Logger
+	d      *Dispatcher
+	ch     *tunnel.Channel
+	claim  *claim
+	log    *slog.Logger
+	counts *channelCounts
 
 	lanes    *lane.Set[record]
 	progress progress.Tracker
@@ -226,6 +232,7 @@ func (c *consumption) run(ctx, soft context.Context, token string) (tunnel.End, 
 		case <-window.C:
 		case <-c.draining:
 			c.draining = nil
+			c.counts.state.Store(Draining)
 			c.refused = false // the last commit is tried, whatever became of earlier ones
 			stopReading()
 			pages = nil // one under way stands behind what is forgotten now
@@ -248,9 +255,13 @@ func (c *consumption) arm(window *time.Timer) {
 
 // arrive puts a page's records into their lanes.
 func (c *consumption) arrive(page pageRead) {
-	n := c.progress.Add(page.token, len(page.records), int64(page.bytes))
-	c.finished = page.token == tunnel.Finished
 	now := time.Now()
+	n := c.progress.Add(page.token, len(page.records), int64(page.bytes), now)
+	if c.finished = page.token == tunnel.Finished; c.finished {
+		c.counts.state.Store(Ending)
+	}
+	c.counts.read.Add(int64(len(page.records)))
+	c.noteOldest()
 	for _, r := range page.records {
 		r.page = n
 		c.lanes.Push(r.lane, r, r.size(), now)
@@ -276,6 +287,8 @@ func (c *consumption) beginDue(soft, hard context.Context, full bool) {
 
 // deliver takes a batch to its settlement and reports what becomes of it.
 func (c *consumption) deliver(soft, hard context.Context, index int, records []record) {
+	c.counts.inFlight.Add(1)
+	defer c.counts.inFlight.Add(-1)
 	tell := func(r report) {
 		r.lane = index
 		select {
@@ -309,6 +322,8 @@ func (c *consumption) settle(r report) error {
 		}
 	}
 	c.d.counts.settled.Add(int64(len(r.settled)))
+	c.counts.settled.Add(int64(len(r.settled)))
+	c.noteOldest()
 	switch {
 	case !r.ended:
 	case r.done:
@@ -328,6 +343,7 @@ func (c *consumption) forget() {
 	from := c.progress.Forget()
 	c.lanes.Forget(func(r record) bool { return r.page >= from })
 	c.finished = false
+	c.noteOldest()
 }
 
 // commit sends the newest committable token, if there is one and none is on

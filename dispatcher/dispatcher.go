@@ -32,6 +32,7 @@ type Dispatcher struct {
 	nonce   string
 	rnd     *mathrand.Rand
 	counts  counters
+	held    holding
 }
 
 // New makes a dispatcher of a configuration, which it completes with the

@@ -2,7 +2,10 @@
 // was read: the only thing that a checkpoint may commit.
 package progress
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Page numbers the pages of one channel in the order they were read.
 type Page uint64
@@ -22,17 +25,18 @@ type page struct {
 	unsettled int
 	bytes     int64
 	begun     bool
+	read      time.Time
 }
 
 // Add notes a page: the token that follows it, how many records of it are to
-// be settled, and the bytes that it holds until they are. A page without
-// records is settled from the start.
-func (t *Tracker) Add(token string, records int, bytes int64) Page {
+// be settled, the bytes that it holds until they are, and when it was read. A
+// page without records is settled from the start.
+func (t *Tracker) Add(token string, records int, bytes int64, now time.Time) Page {
 	n := t.first + Page(len(t.pages))
 	if records == 0 {
 		bytes = 0
 	}
-	t.pages = append(t.pages, page{token: token, unsettled: records, bytes: bytes})
+	t.pages = append(t.pages, page{token: token, unsettled: records, bytes: bytes, read: now})
 	t.held += bytes
 	t.advance()
 	return n
@@ -109,6 +113,15 @@ func (t *Tracker) Unsettled() int {
 		n += p.unsettled
 	}
 	return n
+}
+
+// Oldest is when the oldest page with unsettled records was read; false when
+// everything is settled.
+func (t *Tracker) Oldest() (read time.Time, ok bool) {
+	if len(t.pages) == 0 {
+		return time.Time{}, false
+	}
+	return t.pages[0].read, true
 }
 
 // Held is how many bytes the pages with unsettled records hold.

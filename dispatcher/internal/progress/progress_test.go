@@ -3,14 +3,15 @@ package progress
 import (
 	"strconv"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
 
 func TestAPageBehindAnUnsettledOneIsNotCommitted(t *testing.T) {
 	var p Tracker
-	first := p.Add("a", 1, 10)
-	second := p.Add("b", 1, 20)
+	first := p.Add("a", 1, 10, at(0))
+	second := p.Add("b", 1, 20, at(0))
 
 	settle(t, &p, second)
 	if token, _, ok := p.Take(); ok {
@@ -27,8 +28,8 @@ func TestAPageBehindAnUnsettledOneIsNotCommitted(t *testing.T) {
 
 func TestARecordIsNotSettledTwice(t *testing.T) {
 	var p Tracker
-	first := p.Add("a", 1, 1)
-	p.Add("b", 1, 1)
+	first := p.Add("a", 1, 1, at(0))
+	p.Add("b", 1, 1, at(0))
 	settle(t, &p, first)
 	for _, page := range []Page{first, first + 2} {
 		if p.Settle(page) == nil {
@@ -36,6 +37,9 @@ func TestARecordIsNotSettledTwice(t *testing.T) {
 		}
 	}
 }
+
+// at is when a page was read.
+func at(n int) time.Time { return time.Unix(int64(n), 0) }
 
 func settle(t interface{ Fatal(...any) }, p *Tracker, page Page) {
 	if err := p.Settle(page); err != nil {
@@ -45,7 +49,7 @@ func settle(t interface{ Fatal(...any) }, p *Tracker, page Page) {
 
 func TestAFailedCommitIsTakenAgain(t *testing.T) {
 	var p Tracker
-	p.Add("a", 0, 0)
+	p.Add("a", 0, 0, at(0))
 	p.Take()
 	p.Return()
 	if token, _, ok := p.Take(); !ok || token != "a" {
@@ -55,9 +59,9 @@ func TestAFailedCommitIsTakenAgain(t *testing.T) {
 
 func TestAnIdleChannelWhoseTokenStandsHasNothingToCommit(t *testing.T) {
 	var p Tracker
-	p.Add("a", 0, 0)
+	p.Add("a", 0, 0, at(0))
 	p.Take()
-	p.Add("a", 0, 0)
+	p.Add("a", 0, 0, at(0))
 	if token, _, ok := p.Take(); ok {
 		t.Fatalf("took %q again", token)
 	}
@@ -65,9 +69,9 @@ func TestAnIdleChannelWhoseTokenStandsHasNothingToCommit(t *testing.T) {
 
 func TestForgettingKeepsWhatABatchHasBegun(t *testing.T) {
 	var p Tracker
-	first := p.Add("a", 1, 1)
-	second := p.Add("b", 1, 2)
-	third := p.Add("c", 1, 4)
+	first := p.Add("a", 1, 1, at(0))
+	second := p.Add("b", 1, 2, at(0))
+	third := p.Add("c", 1, 4, at(0))
 	p.Begin(second)
 
 	if from := p.Forget(); from != third {
@@ -105,7 +109,7 @@ func TestProgressIsTheContiguousSettledPrefix(t *testing.T) {
 			}
 			if len(open) == 0 || rapid.Bool().Draw(t, "read") {
 				m := model{strconv.Itoa(len(pages)), rapid.IntRange(0, 3).Draw(t, "records"), rapid.Int64Range(0, 100).Draw(t, "bytes")}
-				if got := p.Add(m.token, m.left, m.bytes); got != Page(len(pages)) {
+				if got := p.Add(m.token, m.left, m.bytes, at(len(pages))); got != Page(len(pages)) {
 					t.Fatalf("page %d was numbered %d", len(pages), got)
 				}
 				pages = append(pages, m)
@@ -132,7 +136,11 @@ func TestProgressIsTheContiguousSettledPrefix(t *testing.T) {
 			taken = want
 			var held int64
 			unsettled := 0
-			for _, m := range pages {
+			oldest := -1
+			for i, m := range pages {
+				if m.left > 0 && oldest < 0 {
+					oldest = i
+				}
 				if m.left > 0 {
 					held += m.bytes
 					unsettled += m.left
@@ -140,6 +148,9 @@ func TestProgressIsTheContiguousSettledPrefix(t *testing.T) {
 			}
 			if p.Held() != held || p.Unsettled() != unsettled || p.Settled() != (unsettled == 0) {
 				t.Fatalf("holds %d bytes of %d records, settled %v; want %d of %d", p.Held(), p.Unsettled(), p.Settled(), held, unsettled)
+			}
+			if read, ok := p.Oldest(); ok != (oldest >= 0) || ok && !read.Equal(at(oldest)) {
+				t.Fatalf("the oldest was read at %v (%v), want page %d's time", read, ok, oldest)
 			}
 		}
 	})
