@@ -24,6 +24,13 @@ func (r residue) word(w uint64) residue {
 	return r ^ r<<8 ^ r<<16 ^ over ^ over<<8 ^ over<<16 ^ residue(w)
 }
 
+// words continues r over sixteen bytes, as word twice would, but what waits for
+// r is half as much: x¹²⁸ ≡ x³²+x¹⁶+1.
+func (r residue) words(w, v uint64) residue {
+	over := r>>48 ^ r>>32 ^ residue(w>>56^w>>48)
+	return r ^ r<<16 ^ r<<32 ^ over ^ over<<8 ^ over<<16 ^ residue(w^w<<8^w<<16^v)
+}
+
 // littleEndian continues r over the eight bytes of v, lowest first.
 func (r residue) littleEndian(v uint64) residue { return r.word(bits.ReverseBytes64(v)) }
 
@@ -53,8 +60,13 @@ func (r residue) bytes(p []byte) residue {
 		}
 		r = r.part(w, n)
 	}
-	for ; n < len(p); n += 8 {
-		r = r.word(binary.BigEndian.Uint64(p[n:]))
+	p = p[n:]
+	if len(p)%16 != 0 {
+		r = r.word(binary.BigEndian.Uint64(p))
+		p = p[8:]
+	}
+	for ; len(p) >= 16; p = p[16:] {
+		r = r.words(binary.BigEndian.Uint64(p), binary.BigEndian.Uint64(p[8:]))
 	}
 	return r
 }

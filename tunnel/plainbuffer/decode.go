@@ -163,9 +163,13 @@ func decodeCells(b []byte, i int, cells []Cell, sum byte) (_ []Cell, next int, _
 		} else {
 			cells = append(cells, Cell{})
 		}
-		next, cellSum, err := decodeCell(b, i+1, &cells[len(cells)-1])
-		if err != nil {
-			return cells, next, sum, err
+		c := &cells[len(cells)-1]
+		next, cellSum, ok := decodePut(b, i, c)
+		if !ok {
+			var err *Error
+			if next, cellSum, err = decodeCell(b, i+1, c); err != nil {
+				return cells, next, sum, err
+			}
 		}
 		if stored := b[next-1]; stored != cellSum && differs == nil {
 			differs = mismatch(next-1, "cell", stored, cellSum)
