@@ -73,17 +73,31 @@ func (r *Record) Key(name string) Value {
 // false if the change puts nothing there, be it that it leaves the column
 // alone or that it only deletes.
 func (r *Record) Column(name string) (Value, bool) {
-	var newest *Column
-	for i := range r.Columns {
-		c := &r.Columns[i]
-		if c.ColumnName == name && c.Type == "Put" && (newest == nil || c.Timestamp >= newest.Timestamp) {
-			newest = c
-		}
-	}
-	if newest == nil {
+	put, _ := newest(r.Columns, name)
+	if put == nil {
 		return Value{}, false
 	}
-	return newest.Value, true
+	return put.Value, true
+}
+
+// newest is the newest put among the changes of a column, nil if there is
+// none, and whether one of them deletes all its versions.
+func newest(columns []Column, name string) (put *Column, deleted bool) {
+	for i := range columns {
+		c := &columns[i]
+		if c.ColumnName != name {
+			continue
+		}
+		switch c.Type {
+		case "Put":
+			if put == nil || c.Timestamp >= put.Timestamp {
+				put = c
+			}
+		case "DeleteAllVersions":
+			deleted = true
+		}
+	}
+	return put, deleted
 }
 
 // Fail marks the record as failed: this record is invoked again, and those of
