@@ -100,15 +100,15 @@ func TestTheTunnelClientIsToldWhatIsWrong(t *testing.T) {
 	}
 	wantTunnelCode(create(&tunnel.CreateTunnelRequest{TableName: "feed", TunnelName: "n", Type: tunnel.TunnelTypeStream}), "OTSTunnelExist")
 	wantTunnelCode(create(&tunnel.CreateTunnelRequest{TableName: "feed", TunnelName: "m", Type: tunnel.TunnelTypeStream,
-		StreamTunnelConfig: &tunnel.StreamTunnelConfig{EndOffset: 1}}), "OTSUnsupportOperation")
+		StreamTunnelConfig: &tunnel.StreamTunnelConfig{StartOffset: 1}}), "OTSParameterInvalid")
 	_, err := tunnels.DescribeTunnel(&tunnel.DescribeTunnelRequest{TableName: "feed", TunnelName: "other"})
 	wantTunnelCode(err, "OTSParameterInvalid")
 	list, err := tunnels.ListTunnel(&tunnel.ListTunnelRequest{TableName: "feed"})
 	if err != nil || len(list.Tunnels) != 1 || list.Tunnels[0].TunnelName != "n" {
 		t.Errorf("list %v, %v", list, err)
 	}
-	_, err = tunnels.Schedule(&tunnel.ScheduleRequest{TunnelId: list.Tunnels[0].TunnelId})
-	wantTunnelCode(err, "OTSUnsupportOperation")
+	_, err = tunnels.Schedule(&tunnel.ScheduleRequest{TunnelId: list.Tunnels[0].TunnelId, Channels: []*tunnel.ScheduleChannel{tunnel.SuspendChannel("other")}})
+	wantTunnelCode(err, "OTSParameterInvalid")
 	if _, err := tunnels.DeleteTunnel(&tunnel.DeleteTunnelRequest{TableName: "feed", TunnelName: "n"}); err != nil {
 		t.Error(err)
 	}

@@ -2,7 +2,6 @@ package emulator
 
 import (
 	"slices"
-	"time"
 
 	"github.com/culvertio/culvert/tunnel/plainbuffer"
 	"github.com/culvertio/culvert/tunnel/tunnelpb"
@@ -18,7 +17,9 @@ func (e *Emulator) hold(tunnelID, clientID, channelID string, f func(*tunnel, *c
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.expire(time.Now())
+	if err := n.update(); err != nil {
+		return err
+	}
 	ch, err := n.held(clientID, channelID)
 	if err != nil {
 		return err
@@ -40,10 +41,13 @@ func (e *Emulator) checkpoint(q *tunnelpb.CheckpointRequest) (*tunnelpb.Checkpoi
 		if q.GetSequenceNumber() != ch.sequence+1 {
 			return failf(codeSequenceNotMatch, "The sequence number of channel %s must be %d, not %d.", ch.id, ch.sequence+1, q.GetSequenceNumber())
 		}
-		if _, _, err := n.position(ch, q.GetCheckpoint()); err != nil {
+		n.table.mu.RLock()
+		defer n.table.mu.RUnlock()
+		at, err := n.position(ch, q.GetCheckpoint())
+		if err != nil {
 			return err
 		}
-		ch.checkpoint = q.GetCheckpoint()
+		ch.checkpoint, ch.committed = q.GetCheckpoint(), at
 		ch.sequence++
 		return nil
 	})
@@ -51,112 +55,183 @@ func (e *Emulator) checkpoint(q *tunnelpb.CheckpointRequest) (*tunnelpb.Checkpoi
 }
 
 // position gives where a token stands in a channel: the number of the row or
-// log entry after it. end says that the token is of the channel's end.
-func (n *tunnel) position(ch *channel, token string) (at int, end bool, err error) {
-	switch {
-	case token == finished:
-		if ch.base {
-			return len(ch.rows), true, nil
+// log entry after it. Both locks are held.
+func (n *tunnel) position(ch *channel, token string) (int, error) {
+	if token == finished {
+		end, ok := n.end(ch)
+		if !ok {
+			return 0, failf(codeParameterInvalid, "Invalid token: the channel %s has no end.", ch.id)
 		}
-		n.table.mu.RLock()
-		defer n.table.mu.RUnlock()
-		if !ch.partition.ended {
-			return 0, false, failf(codeParameterInvalid, "Invalid token: the channel %s has no end.", ch.id)
-		}
-		return ch.partition.log.end(), true, nil
-	case ch.base:
+		return end, nil
+	}
+	if ch.base {
 		key, err := n.table.parseBaseToken(token)
 		if err != nil {
-			return 0, false, err
+			return 0, err
 		}
-		at, _ = slices.BinarySearchFunc(ch.rows, key, func(r *row, key []plainbuffer.Cell) int {
+		at, _ := slices.BinarySearchFunc(ch.rows, key, func(r *row, key []plainbuffer.Cell) int {
 			return compareKeys(r.key, key)
 		})
-		return at, false, nil
+		return at, nil
 	}
-	at, err = parseStreamToken(token, ch.partition.number)
+	at, err := parseStreamToken(token, ch.partition.number)
 	if err != nil {
-		return 0, false, err
+		return 0, err
 	}
-	n.table.mu.RLock()
-	defer n.table.mu.RUnlock()
-	if at < ch.start || at > ch.partition.log.end() {
-		return 0, false, failf(codeParameterInvalid, "Invalid token: it is outside of channel %s.", ch.id)
+	if at < ch.start || at > n.length(ch) {
+		return 0, failf(codeParameterInvalid, "Invalid token: it is outside of channel %s.", ch.id)
 	}
-	return at, false, nil
+	return at, nil
 }
 
+// end gives where a channel ends, if that is known: a partition has been split,
+// or the next change lies beyond the tunnel's end offset, or would. It is for
+// good: changes that are stamped earlier later on, because the clock was set
+// back, are not part of the channel. Both locks are held.
+func (n *tunnel) end(ch *channel) (int, bool) {
+	if ch.base {
+		return len(ch.rows), true
+	}
+	log := &ch.partition.log
+	if n.until != 0 && ch.stop < 0 {
+		ch.scanned = log.seek(max(ch.scanned, log.first), n.until)
+		if ch.scanned < log.end() || n.table.clock.now().UnixMicro() >= n.until {
+			ch.stop = ch.scanned
+		}
+	}
+	switch {
+	case ch.stop >= 0:
+		return ch.stop, true
+	case ch.partition.ended:
+		return log.end(), true
+	}
+	return 0, false
+}
+
+// length is how many rows or log entries a channel has so far, those before
+// its start included. Both locks are held.
+func (n *tunnel) length(ch *channel) int {
+	if end, ok := n.end(ch); ok {
+		return end
+	}
+	return ch.partition.log.end()
+}
+
+// first is the number of the first row or log entry that has not expired. The
+// table's lock is held.
+func (ch *channel) first() int {
+	if ch.base {
+		return 0
+	}
+	return ch.partition.log.first
+}
+
+// page is what ReadRecords answers: pieces of a log, or rows that have yet to
+// be encoded, as many of them as fit.
+type page struct {
+	pieces [][]byte
+	next   string
+	more   bool
+
+	base bool
+	rows []*row // all from the token on
+	pageSize
+}
+
+// pageSize bounds a page: it ends with the record that reaches one of them.
+type pageSize struct{ records, bytes int }
+
 // readRecords answers with as many records as a page may hold. It does not
-// wait for any. The answer is joined from encoded records.
-func (e *Emulator) readRecords(body []byte) ([]byte, error) {
+// wait for any.
+func (e *Emulator) readRecords(body []byte) ([][]byte, error) {
 	var q tunnelpb.ReadRecordsRequest
 	if err := parse(body, &q); err != nil {
 		return nil, err
 	}
-	var (
-		t   *table
-		ch  *channel // what of it never changes: the rest is the lock's
-		at  int
-		end bool
-	)
-	err := e.hold(q.GetTunnelId(), q.GetClientId(), q.GetChannelId(), func(n *tunnel, held *channel) error {
-		var err error
-		if at, end, err = n.position(held, q.GetToken()); err != nil {
+	var p page
+	err := e.hold(q.GetTunnelId(), q.GetClientId(), q.GetChannelId(), func(n *tunnel, ch *channel) error {
+		n.table.mu.RLock()
+		defer n.table.mu.RUnlock()
+		at, err := n.position(ch, q.GetToken())
+		if err != nil {
 			return err
 		}
-		t, ch = n.table, held
-		held.read, held.readAt = at, time.Now()
+		if at, err = n.skip(ch, at); err != nil {
+			return err
+		}
+		ch.read, ch.readAt = at, n.table.clock.now()
+		p = n.readPage(ch, at, pageSize{e.config.PageRecords, e.config.PageBytes})
 		return nil
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case end:
-		return appendPageEnd(nil, finished, false), nil
-	case ch.base:
-		return e.readBase(ch, at), nil
 	}
-	return e.readStream(t, ch, at), nil
+	return p.encode(), nil
+}
+
+// skip gives the place from which a reader at at goes on: behind the changes
+// that have expired. A token that lies before the checkpoint is refused
+// instead: no reader needs it. Both locks are held.
+func (n *tunnel) skip(ch *channel, at int) (int, error) {
+	first := min(ch.first(), n.length(ch))
+	if at >= first {
+		return at, nil
+	}
+	if at < ch.committed {
+		return 0, failf(codeTunnelUnavailable, "%s %s", codeTrimmed, trimmedText)
+	}
+	if ch.skipped < first {
+		lost := first - max(at, ch.skipped)
+		ch.skipped, ch.lost = first, ch.lost+lost
+		n.logger.Warn("records lost: they expired before they were read", "channel", ch.id, "records", lost)
+	}
+	return first, nil
+}
+
+// trimmedText is the service's message of a read behind the changes that have
+// expired.
+const trimmedText = "Requested stream data is already trimmed or does not exist."
+
+// readPage reads from at on. The last page of a channel that has an end carries
+// the token of it. Both locks are held.
+func (n *tunnel) readPage(ch *channel, at int, size pageSize) page {
+	if ch.base {
+		return page{base: true, rows: ch.rows[at:], pageSize: size}
+	}
+	log := &ch.partition.log
+	end, ends := n.end(ch)
+	if !ends {
+		end = log.end()
+	}
+	to := log.upTo(at, end, size)
+	p := page{pieces: log.pieces(at, to), next: finished, more: to < end}
+	if p.more || !ends {
+		p.next = streamToken(ch.partition.number, to, log.before(to))
+	}
+	return p
 }
 
 // pageEndRoom is more than the end of a page takes.
 const pageEndRoom = 512
 
-// readBase reads rows, as puts without sequence info. The last page carries
-// the token of the end.
-func (e *Emulator) readBase(ch *channel, at int) []byte {
-	var page []byte
-	for n := 0; at < len(ch.rows) && n < e.config.PageRecords && len(page) < e.config.PageBytes; n++ {
-		r := ch.rows[at]
-		page = appendRecord(page, tunnelpb.ActionType_PUT_ROW, &plainbuffer.Row{Key: r.key, Columns: r.columns})
-		at++
+// encode gives the pieces of the answer. Rows are puts without sequence info.
+func (p *page) encode() [][]byte {
+	if !p.base {
+		return append(p.pieces, appendPageEnd(nil, p.next, p.more))
 	}
-	if at == len(ch.rows) {
-		return appendPageEnd(page, finished, false)
+	var b, scratch []byte
+	n := 0
+	for ; n < min(len(p.rows), p.records) && len(b) < p.bytes; n++ {
+		r := p.rows[n]
+		scratch = plainbuffer.Append(scratch[:0], &plainbuffer.Row{Key: r.key, Columns: r.columns})
+		if n == 1 {
+			// Rows of a table are mostly alike.
+			b = slices.Grow(b, min(p.bytes, (len(p.rows)-1)*len(b))+len(b)+pageEndRoom)
+		}
+		b = appendRecord(b, tunnelpb.ActionType_PUT_ROW, scratch, nil)
 	}
-	return appendPageEnd(page, baseToken(ch.rows[at].key), true)
-}
-
-// readStream reads the log. A partition that has been split has a last page,
-// which carries the token of the end.
-func (e *Emulator) readStream(t *table, ch *channel, at int) []byte {
-	t.mu.RLock()
-	log, ended := ch.partition.log, ch.partition.ended
-	t.mu.RUnlock()
-	before := log.before(at)
-	to, size := at, 0
-	entries := log.from(at)
-	for to < log.end() && to-at < e.config.PageRecords && size < e.config.PageBytes {
-		size += len(entries[to-at].data)
-		to++
+	if n == len(p.rows) {
+		return [][]byte{appendPageEnd(b, finished, false)}
 	}
-	page := make([]byte, 0, size+pageEndRoom)
-	for _, entry := range entries[:to-at] {
-		page = append(page, entry.data...)
-		before = entry.timestamp
-	}
-	if ended && to == log.end() {
-		return appendPageEnd(page, finished, false)
-	}
-	return appendPageEnd(page, streamToken(ch.partition.number, to, before), to < log.end())
+	return [][]byte{appendPageEnd(b, baseToken(p.rows[n].key), true)}
 }

@@ -24,11 +24,12 @@ func (e *Emulator) connect(q *tunnelpb.ConnectRequest) (*tunnelpb.ConnectRespons
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	now := time.Now()
-	c := &client{id: newID(), tag: q.GetClientConfig().GetClientTag(), timeout: timeout, seen: now}
+	if err := n.update(); err != nil {
+		return nil, err
+	}
+	c := &client{id: newID(), tag: q.GetClientConfig().GetClientTag(), timeout: timeout, seen: time.Now()}
 	n.clients = append(n.clients, c)
 	n.logger.Info("client connected", "client", c.id, "tag", c.tag, "timeout", timeout)
-	n.expire(now)
 	n.assign()
 	return &tunnelpb.ConnectResponse{ClientId: &c.id}, nil
 }
@@ -41,13 +42,14 @@ func (e *Emulator) heartbeat(q *tunnelpb.HeartbeatRequest) (*tunnelpb.HeartbeatR
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	now := time.Now()
-	n.expire(now)
+	if err := n.update(); err != nil {
+		return nil, err
+	}
 	c, err := n.client(q.GetClientId())
 	if err != nil {
 		return nil, err
 	}
-	c.seen = now
+	c.seen = time.Now()
 	for _, report := range q.GetChannels() {
 		ch, ok := n.byID[report.GetChannelId()]
 		if !ok {
@@ -92,7 +94,8 @@ func (e *Emulator) shutdown(q *tunnelpb.ShutdownRequest) (*tunnelpb.ShutdownResp
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.expire(time.Now())
+	// A client of an expired tunnel may go.
+	_ = n.update()
 	c, err := n.client(q.GetClientId())
 	if err != nil {
 		return nil, err

@@ -50,7 +50,7 @@ func TestAClientThatFallsSilentLosesItsChannels(t *testing.T) {
 		newTableOf(t, e, 1)
 		id := newTunnelOf(t, e, tunnelpb.TunnelType_STREAM, nil)
 		a, b := connect(t, e, id, 10), connect(t, e, id, 20)
-		if got := kinds(beat(t, e, id, a)); got != "Stream_0000 OPEN 1" {
+		if got := listing(beat(t, e, id, a)); got != "Stream_0000 OPEN 1" {
 			t.Fatalf("the first client holds %q", got)
 		}
 		time.Sleep(10 * time.Second)
@@ -58,7 +58,7 @@ func TestAClientThatFallsSilentLosesItsChannels(t *testing.T) {
 		if at, _ := token(t, e, id, a, "Stream_0000"); at == "" {
 			t.Error("at its timeout, the client has lost its channel")
 		}
-		if got := kinds(beat(t, e, id, b)); got != "" {
+		if got := listing(beat(t, e, id, b)); got != "" {
 			t.Errorf("the second client holds %q", got)
 		}
 		time.Sleep(time.Millisecond)
@@ -70,7 +70,7 @@ func TestAClientThatFallsSilentLosesItsChannels(t *testing.T) {
 			_, err := call[tunnelpb.HeartbeatResponse](t, e, path, q)
 			wantCode(t, err, "OTSResourceGone")
 		}
-		if got := kinds(beat(t, e, id, b)); got != "Stream_0000 OPEN 3" {
+		if got := listing(beat(t, e, id, b)); got != "Stream_0000 OPEN 3" {
 			t.Errorf("the second client holds %q", got)
 		}
 	})
@@ -92,15 +92,15 @@ func TestAJoiningClientGetsChannelsThroughClosing(t *testing.T) {
 	newTableOf(t, e, 2)
 	id := newTunnelOf(t, e, tunnelpb.TunnelType_STREAM, nil)
 	a := connect(t, e, id, 10)
-	if got, want := kinds(beat(t, e, id, a)), "Stream_0000 OPEN 1, Stream_0001 OPEN 1"; got != want {
+	if got, want := listing(beat(t, e, id, a)), "Stream_0000 OPEN 1, Stream_0001 OPEN 1"; got != want {
 		t.Fatalf("%s, want %s", got, want)
 	}
 	b := connect(t, e, id, 10)
-	if got := kinds(beat(t, e, id, b)); got != "" {
+	if got := listing(beat(t, e, id, b)); got != "" {
 		t.Errorf("before the channel is given back, the second client holds %s", got)
 	}
 	held := beat(t, e, id, a)
-	if got, want := kinds(held), "Stream_0000 OPEN 1, Stream_0001 CLOSING 2"; got != want {
+	if got, want := listing(held), "Stream_0000 OPEN 1, Stream_0001 CLOSING 2"; got != want {
 		t.Fatalf("%s, want %s", got, want)
 	}
 	// While it closes, its holder may still commit; the other may not.
@@ -109,10 +109,10 @@ func TestAJoiningClientGetsChannelsThroughClosing(t *testing.T) {
 		t.Error(err)
 	}
 	wantCode(t, commit(t, e, id, b, "Stream_0001", at, sequence+2), "OTSResourceGone")
-	if got, want := kinds(beat(t, e, id, a, held[0], report(held[1], tunnelpb.ChannelStatus_CLOSE))), "Stream_0000 OPEN 1"; got != want {
+	if got, want := listing(beat(t, e, id, a, held[0], report(held[1], tunnelpb.ChannelStatus_CLOSE))), "Stream_0000 OPEN 1"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	if got, want := kinds(beat(t, e, id, b)), "Stream_0001 OPEN 4"; got != want {
+	if got, want := listing(beat(t, e, id, b)), "Stream_0001 OPEN 4"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	wantCode(t, commit(t, e, id, a, "Stream_0001", at, sequence+2), "OTSResourceGone")
@@ -189,16 +189,12 @@ func TestATunnelCallThatIsNotRightIsToldWhy(t *testing.T) {
 		{"no table", "/tunnel/create", in(func(n *tunnelpb.Tunnel) { n.TableName = new("other") }), "OTSParameterInvalid"},
 		{"name", "/tunnel/create", in(func(n *tunnelpb.Tunnel) { n.TunnelName = new("") }), "OTSParameterInvalid"},
 		{"time series", "/tunnel/create", in(func(n *tunnelpb.Tunnel) { n.NeedAllTimeSeriesColumns = new(true) }), "OTSUnsupportOperation"},
-		{"end offset", "/tunnel/create", in(func(n *tunnelpb.Tunnel) {
-			n.StreamTunnelConfig = &tunnelpb.StreamTunnelConfig{EndOffset: new(uint64(1))}
-		}), "OTSUnsupportOperation"},
-		{"base data from an offset", "/tunnel/create", in(func(n *tunnelpb.Tunnel) {
-			n.TunnelType = tunnelpb.TunnelType_BASE_DATA.Enum()
-			n.StreamTunnelConfig = &tunnelpb.StreamTunnelConfig{StartOffset: new(uint64(1))}
+		{"an end that is no later than the start", "/tunnel/create", in(func(n *tunnelpb.Tunnel) {
+			at := uint64(time.Now().Add(-time.Minute).UnixNano())
+			n.StreamTunnelConfig = &tunnelpb.StreamTunnelConfig{StartOffset: &at, EndOffset: &at}
 		}), "OTSParameterInvalid"},
-		{"base data from the earliest change", "/tunnel/create", in(func(n *tunnelpb.Tunnel) {
-			n.TunnelType = tunnelpb.TunnelType_BASE_DATA.Enum()
-			n.StreamTunnelConfig = &tunnelpb.StreamTunnelConfig{Flag: tunnelpb.StartOffsetFlag_EARLIEST.Enum()}
+		{"a start whose changes are about to expire", "/tunnel/create", in(func(n *tunnelpb.Tunnel) {
+			n.StreamTunnelConfig = &tunnelpb.StreamTunnelConfig{StartOffset: new(uint64(time.Now().Add(4*time.Minute - 168*time.Hour).UnixNano()))}
 		}), "OTSParameterInvalid"},
 		{"offset in the future", "/tunnel/create", in(func(n *tunnelpb.Tunnel) {
 			n.StreamTunnelConfig = &tunnelpb.StreamTunnelConfig{StartOffset: new(uint64(time.Now().Add(time.Minute).UnixNano()))}

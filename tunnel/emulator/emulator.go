@@ -35,6 +35,10 @@ type Config struct {
 	AccessKeySecret string
 	// Partitions of a new table. Default 1, 1 to 1024.
 	Partitions int
+	// SplitBytes, when not 0, splits a partition by itself once so many bytes
+	// of rows have been written to it. Default 0: none is but by
+	// [Emulator.Split]. 0 to 1<<62.
+	SplitBytes int64
 	// ClientTimeout is how long a tunnel client may be silent before it loses
 	// its channels, if it asks for no timeout of its own when it connects. A
 	// client may ask for 1 to 86,400 whole seconds. Default 300 s, the bounds
@@ -59,6 +63,7 @@ const (
 	maxClientTimeout = 24 * time.Hour
 	maxPageRecords   = 100_000
 	maxPageBytes     = 64 << 20
+	maxSplitBytes    = 1 << 62
 )
 
 func (c Config) withDefaults() (Config, error) {
@@ -85,6 +90,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("emulator: an access key needs both its id and its secret")
 	case c.Partitions < 1 || c.Partitions > maxPartitions:
 		return c, fmt.Errorf("emulator: %d partitions: must be 1 to %d", c.Partitions, maxPartitions)
+	case c.SplitBytes < 0 || c.SplitBytes > maxSplitBytes:
+		return c, fmt.Errorf("emulator: a partition split at %d bytes: must be 0 to %d", c.SplitBytes, int64(maxSplitBytes))
 	case c.ClientTimeout < minClientTimeout || c.ClientTimeout > maxClientTimeout:
 		return c, fmt.Errorf("emulator: client timeout %v: must be %v to %v", c.ClientTimeout, minClientTimeout, maxClientTimeout)
 	case c.PageRecords < 1 || c.PageRecords > maxPageRecords:
@@ -142,11 +149,15 @@ type TableSpec struct {
 	MaxVersions int
 	// Partitions defaults to the configuration's; the bounds are the same.
 	Partitions int
-	// StreamHours, when not 0, keeps the table's changes from the start, for a
-	// stream that is said to hold them so many hours (1 to 168). With 0 they
-	// are kept from the first tunnel on that reads a stream. Nothing expires
-	// in either case.
+	// SplitBytes defaults to the configuration's; the bounds are the same.
+	SplitBytes int64
+	// StreamHours, when not 0, keeps the table's changes from the start, for so
+	// many hours (1 to 168) of the emulator's clock. With 0 they are kept from
+	// the first tunnel on that reads a stream, for 168 hours.
 	StreamHours int
+	// OriginColumns are the columns whose values before a change its record
+	// carries. None: records carry no row as it was.
+	OriginColumns []string
 }
 
 // KeyColumn is a column of the primary key. Type is plainbuffer.String,
@@ -172,6 +183,9 @@ func (e *Emulator) CreateTable(spec TableSpec) error {
 	}
 	if spec.Partitions == 0 {
 		spec.Partitions = e.config.Partitions
+	}
+	if spec.SplitBytes == 0 {
+		spec.SplitBytes = e.config.SplitBytes
 	}
 	if spec.MaxVersions == 0 {
 		spec.MaxVersions = 1

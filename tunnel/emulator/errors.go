@@ -30,7 +30,9 @@ const (
 	codeResourceGone       = "OTSResourceGone"
 	codeSequenceNotMatch   = "OTSSequenceNumberNotMatch"
 	codeServerUnavailable  = "OTSServerUnavailable"
+	codeTrimmed            = "OTSTrimmedDataAccess"
 	codeTunnelExist        = "OTSTunnelExist"
+	codeTunnelExpired      = "OTSTunnelExpired"
 	codeTunnelUnavailable  = "OTSTunnelServerUnavailable"
 	codeUnsupported        = "OTSUnsupportOperation"
 )
@@ -51,7 +53,9 @@ var statuses = map[string]int{
 	codeResourceGone:       http.StatusGone,
 	codeSequenceNotMatch:   http.StatusConflict,
 	codeServerUnavailable:  http.StatusServiceUnavailable,
+	codeTrimmed:            http.StatusNotFound,
 	codeTunnelExist:        http.StatusConflict,
+	codeTunnelExpired:      http.StatusBadRequest,
 	codeTunnelUnavailable:  http.StatusServiceUnavailable,
 	codeUnsupported:        http.StatusBadRequest,
 }

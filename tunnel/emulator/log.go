@@ -1,8 +1,7 @@
 package emulator
 
 import (
-	"encoding/binary"
-	"sort"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -10,100 +9,216 @@ import (
 	"github.com/culvertio/culvert/tunnel/tunnelpb"
 )
 
-// entry is one record of a log, encoded as ReadRecords answers it: a field
-// "records" of the answer, tag and length included. Reading is joining
-// entries.
+// entry is one record of a log, encoded as ReadRecords and GetStreamRecord
+// answer it: their field of records, tag and length included. It begins where
+// the entry before ends if that lies in the same chunk, or else at the chunk's
+// beginning.
 type entry struct {
-	data      []byte
-	timestamp int64 // microseconds since the epoch
+	timestamp int64  // microseconds since the epoch
+	chunk     uint32 // its chunk's number, counted from the log's first
+	end       uint32 // where it ends in the chunk
 }
 
 // changeLog is a partition's changes, in the order in which they were
-// written. Its table's lock guards it. What has been written never changes
-// or moves: a reader takes the entries it wants under the lock and reads them
-// without.
+// written. Its table's lock guards it. The bytes of what has been written
+// never change or move: a reader takes the pieces it wants under the lock and
+// reads them without.
 type changeLog struct {
-	first   int // number of the first entry that is kept; those before it have expired
+	first   int   // number of the first entry that is kept; those before it have expired
+	trimmed int64 // the time of the last entry that has expired, microseconds; 0: none has
 	entries []entry
 	last    plainbuffer.Sequence // of the last entry
-	chunk   []byte               // the free rest of the buffer that entries are written to
-	scratch []byte
+
+	chunks     [][]byte // full, but for the last one; a chunk's capacity is its size
+	firstChunk uint32   // number of the first one that is kept
+	begin      uint32   // where the first entry that is kept begins in it
+
+	row, origin []byte // scratch
 }
 
-const chunkBytes = 256 << 10
+// Chunks double in size, so that a log of a few records takes little and a
+// page of a long one is a few pieces.
+const (
+	minChunkBytes = 4 << 10
+	maxChunkBytes = 1 << 20
+)
 
 // append adds a record at now (microseconds), or at the time of the record
 // before it if that is later. Positions rise and no two are equal. It sets
-// the row's sequence.
-func (l *changeLog) append(action tunnelpb.ActionType, r *plainbuffer.Row, now int64) {
-	if len(l.entries) > 0 && now <= l.last.Timestamp {
+// the row's sequence. origin is the row as it was, nil if the record does not
+// carry it.
+func (l *changeLog) append(action tunnelpb.ActionType, r, origin *plainbuffer.Row, now int64) {
+	if l.end() > 0 && now <= l.last.Timestamp {
 		l.last.RowIndex++
 	} else {
 		l.last = plainbuffer.Sequence{Timestamp: now}
 	}
 	r.HasSequence, r.Sequence = true, l.last
 
-	l.scratch = appendRecord(l.scratch[:0], action, r)
-	n := len(l.scratch)
-	if n > len(l.chunk) {
-		l.chunk = make([]byte, max(chunkBytes, n))
+	l.row, l.origin = plainbuffer.Append(l.row[:0], r), l.origin[:0]
+	if origin != nil {
+		l.origin = plainbuffer.Append(l.origin, origin)
 	}
-	copy(l.chunk, l.scratch)
-	l.entries = append(l.entries, entry{data: l.chunk[:n:n], timestamp: l.last.Timestamp})
-	l.chunk = l.chunk[n:]
+	size := recordSize(action, l.row, l.origin)
+	last := len(l.chunks) - 1
+	if last < 0 || cap(l.chunks[last])-len(l.chunks[last]) < size {
+		bytes := minChunkBytes
+		if last >= 0 {
+			bytes = min(maxChunkBytes, 2*cap(l.chunks[last]))
+		}
+		l.chunks = append(l.chunks, make([]byte, 0, max(bytes, size)))
+		last++
+	}
+	l.chunks[last] = appendRecord(l.chunks[last], action, l.row, l.origin)
+	l.entries = append(l.entries, entry{
+		timestamp: l.last.Timestamp,
+		chunk:     l.firstChunk + uint32(last),
+		end:       uint32(len(l.chunks[last])),
+	})
 }
 
 // end is the number that the next entry will have. Numbers count from 0, and
 // an entry keeps its own for good.
 func (l *changeLog) end() int { return l.first + len(l.entries) }
 
-// from gives the entries from the number at on, which is one of first to end.
-func (l *changeLog) from(at int) []entry { return l.entries[at-l.first:] }
+// timestamp of an entry that is kept.
+func (l *changeLog) timestamp(i int) int64 { return l.entries[i-l.first].timestamp }
 
 // before is the time of the entry before the place at, 0 if there is none.
 func (l *changeLog) before(at int) int64 {
-	if at == l.first {
-		return 0
+	if at <= l.first {
+		return l.trimmed
 	}
-	return l.entries[at-l.first-1].timestamp
+	return l.timestamp(at - 1)
 }
 
 // since is the number of the first entry that is not older than t
-// (microseconds).
-func (l *changeLog) since(t int64) int {
-	return l.first + sort.Search(len(l.entries), func(i int) bool { return l.entries[i].timestamp >= t })
+// (microseconds), the log's end if there is none.
+func (l *changeLog) since(t int64) int { return l.seek(l.first, t) }
+
+// seek is since, from the entry from on. Times need not rise.
+func (l *changeLog) seek(from int, t int64) int {
+	i := slices.IndexFunc(l.entries[from-l.first:], func(e entry) bool { return e.timestamp >= t })
+	if i < 0 {
+		return l.end()
+	}
+	return from + i
 }
 
-// Fields of ReadRecordsResponse and of Record: see tunnel.proto.
+// begins is where an entry that is kept, or the next one, begins, as a chunk's
+// index and a place in it.
+func (l *changeLog) begins(i int) (chunk int, at uint32) {
+	before := entry{chunk: l.firstChunk, end: l.begin}
+	if i > l.first {
+		before = l.entries[i-l.first-1]
+	}
+	if i < l.end() {
+		if here := l.entries[i-l.first].chunk; here != before.chunk {
+			return int(here - l.firstChunk), 0
+		}
+	}
+	return int(before.chunk - l.firstChunk), before.end
+}
+
+// upTo says where a page ends that begins at an entry that is kept, and not
+// beyond limit.
+func (l *changeLog) upTo(at, limit int, page pageSize) int {
+	chunk, begin := l.begins(at)
+	to, size := at, 0
+	for ; to < limit && to-at < page.records && size < page.bytes; to++ {
+		e := l.entries[to-l.first]
+		if c := int(e.chunk - l.firstChunk); c != chunk {
+			chunk, begin = c, 0
+		}
+		size += int(e.end - begin)
+		begin = e.end
+	}
+	return to
+}
+
+// pieces are the bytes of the entries from at to to.
+func (l *changeLog) pieces(at, to int) [][]byte {
+	if at >= to {
+		return nil
+	}
+	chunk, begin := l.begins(at)
+	last := l.entries[to-1-l.first]
+	var pieces [][]byte
+	for ; chunk < int(last.chunk-l.firstChunk); chunk, begin = chunk+1, 0 {
+		if b := l.chunks[chunk][begin:]; len(b) > 0 {
+			pieces = append(pieces, b)
+		}
+	}
+	return append(pieces, l.chunks[chunk][begin:last.end:last.end])
+}
+
+// trim drops the entries from the first on that are older than t
+// (microseconds), and the chunks that they alone were in.
+func (l *changeLog) trim(t int64) {
+	n := 0
+	for n < len(l.entries) && l.entries[n].timestamp < t {
+		n++
+	}
+	l.drop(n)
+}
+
+// drop drops the first n entries.
+func (l *changeLog) drop(n int) {
+	if n == 0 {
+		return
+	}
+	chunk, begin := l.begins(l.first + n)
+	l.trimmed = l.entries[n-1].timestamp
+	l.first += n
+	l.entries = l.entries[n:]
+	clear(l.chunks[:chunk])
+	l.chunks, l.firstChunk, l.begin = l.chunks[chunk:], l.firstChunk+uint32(chunk), begin
+	if len(l.entries) == 0 {
+		// A chunk that nothing is left in goes too.
+		l.chunks, l.firstChunk, l.begin = nil, l.firstChunk+uint32(len(l.chunks)), 0
+		l.entries, l.row, l.origin = nil, nil, nil
+	}
+}
+
+// Fields of ReadRecordsResponse, GetStreamRecordResponse and Record: see
+// tunnel.proto and table.proto. The two answers have their records alike.
 const (
 	fieldRecords   = 1
 	fieldNextToken = 2
 	fieldMayMore   = 3
 	fieldAction    = 1
 	fieldRecord    = 2
+	fieldOrigin    = 3
 )
 
-// appendRecord appends a record as a field of ReadRecordsResponse.
-func appendRecord(dst []byte, action tunnelpb.ActionType, r *plainbuffer.Row) []byte {
-	// The row's length is in front of it twice, as a varint: leave room for
-	// the longest head, then move the head up against the row.
-	const room = 1 + binary.MaxVarintLen32 + 2 + 1 + binary.MaxVarintLen32
-	start := len(dst)
-	dst = append(dst, make([]byte, room)...)
-	dst = plainbuffer.Append(dst, r)
-	size := len(dst) - start - room
+// recordSize is how many bytes appendRecord appends.
+func recordSize(action tunnelpb.ActionType, row, origin []byte) int {
+	return protowire.SizeTag(fieldRecords) + protowire.SizeBytes(contentSize(action, row, origin))
+}
 
-	var buffer [room]byte
-	record := protowire.AppendTag(buffer[:0], fieldAction, protowire.VarintType)
-	record = protowire.AppendVarint(record, uint64(action))
-	record = protowire.AppendTag(record, fieldRecord, protowire.BytesType)
-	record = protowire.AppendVarint(record, uint64(size))
+func contentSize(action tunnelpb.ActionType, row, origin []byte) int {
+	n := protowire.SizeTag(fieldAction) + protowire.SizeVarint(uint64(action)) +
+		protowire.SizeTag(fieldRecord) + protowire.SizeBytes(len(row))
+	if len(origin) > 0 {
+		n += protowire.SizeTag(fieldOrigin) + protowire.SizeBytes(len(origin))
+	}
+	return n
+}
 
-	head := protowire.AppendTag(dst[start:start], fieldRecords, protowire.BytesType)
-	head = protowire.AppendVarint(head, uint64(len(record)+size))
-	head = append(head, record...)
-	copy(dst[start+len(head):], dst[start+room:])
-	return dst[:start+len(head)+size]
+// appendRecord appends a record as a field of ReadRecordsResponse. origin is
+// empty if it carries none.
+func appendRecord(dst []byte, action tunnelpb.ActionType, row, origin []byte) []byte {
+	dst = protowire.AppendTag(dst, fieldRecords, protowire.BytesType)
+	dst = protowire.AppendVarint(dst, uint64(contentSize(action, row, origin)))
+	dst = protowire.AppendTag(dst, fieldAction, protowire.VarintType)
+	dst = protowire.AppendVarint(dst, uint64(action))
+	dst = protowire.AppendTag(dst, fieldRecord, protowire.BytesType)
+	dst = protowire.AppendBytes(dst, row)
+	if len(origin) > 0 {
+		dst = protowire.AppendTag(dst, fieldOrigin, protowire.BytesType)
+		dst = protowire.AppendBytes(dst, origin)
+	}
+	return dst
 }
 
 // appendPageEnd appends what follows the records in an answer to ReadRecords.

@@ -14,12 +14,16 @@ import (
 // changes. Once it is split its log has ended, and later changes go to the
 // logs of its children.
 type partition struct {
-	number  int    // in the table, from 0, in the order in which they were made
-	from    uint64 // the range of hashes: from inclusive, to exclusive
-	to      uint64
-	parents []*partition
-	ended   bool // split; the table's lock guards it
-	log     changeLog
+	number int    // in the table, from 0, in the order in which they were made
+	from   uint64 // the range of hashes: from inclusive, to exclusive
+	to     uint64
+	parent *partition // the one that was split; nil: it came with the table
+
+	// The table's lock guards the rest.
+	ended     bool  // split
+	forgotten bool  // ended in an earlier stream of the table
+	written   int64 // bytes of the rows written since it began
+	log       changeLog
 }
 
 // hashes is the end of the range of hashes that rows fall into.
@@ -56,7 +60,8 @@ func (t *table) partition(key []plainbuffer.Cell) *partition {
 }
 
 // split ends a partition's log and begins those of its two children, each with
-// a half of its hashes. The lock is held.
+// a half of its hashes. The table's tunnels learn of it at their next call. The
+// lock is held.
 func (t *table) split(p *partition) ([]*partition, error) {
 	switch {
 	case p.ended:
@@ -68,8 +73,8 @@ func (t *table) split(p *partition) ([]*partition, error) {
 	}
 	middle := p.from + (p.to-p.from)/2
 	children := []*partition{
-		{number: len(t.partitions), from: p.from, to: middle, parents: []*partition{p}},
-		{number: len(t.partitions) + 1, from: middle, to: p.to, parents: []*partition{p}},
+		{number: len(t.partitions), from: p.from, to: middle, parent: p},
+		{number: len(t.partitions) + 1, from: middle, to: p.to, parent: p},
 	}
 	p.ended = true
 	t.partitions = append(t.partitions, children...)
@@ -87,20 +92,9 @@ func (e *Emulator) Split(table string, partition int) error {
 	if e.closed.Load() {
 		return errClosed()
 	}
-	// No tunnel comes or goes meanwhile.
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	t, ok := e.tables[table]
-	if !ok {
-		return noObject(table)
-	}
-	var tunnels []*tunnel
-	for _, n := range e.tunnels {
-		if n.table == t {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			tunnels = append(tunnels, n)
-		}
+	t, err := e.table(table)
+	if err != nil {
+		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -110,9 +104,6 @@ func (e *Emulator) Split(table string, partition int) error {
 	children, err := t.split(t.partitions[partition])
 	if err != nil {
 		return err
-	}
-	for _, n := range tunnels {
-		n.followSplit(children)
 	}
 	e.config.Logger.Info("partition split", "table", table, "partition", partition, "children", []int{children[0].number, children[1].number})
 	return nil

@@ -4,8 +4,8 @@ package emulator
 // the logs, its committed checkpoints do not cover yet. It is zero when a
 // consumer has dealt with all that was written. A channel that was reported
 // TERMINATED has none: nobody will read it again, though its last checkpoint
-// may be missing (the official Go client loses it at times). Errors are of
-// type *[Error].
+// may be missing (the official Go client loses it at times). Changes that have
+// expired do not count either. Errors are of type *[Error].
 func (e *Emulator) Remaining(table, name string) (int64, error) {
 	e.mu.RLock()
 	n, err := e.tunnelByName(table, name, "")
@@ -15,26 +15,15 @@ func (e *Emulator) Remaining(table, name string) (int64, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var remaining int64
-	for _, ch := range n.channels {
-		if ch.state == terminated {
-			continue
-		}
-		at, _, err := n.position(ch, ch.checkpoint)
-		if err != nil {
-			return 0, err
-		}
-		remaining += int64(n.length(ch) - at)
-	}
-	return remaining, nil
-}
-
-// length is how many rows or log entries a channel has so far.
-func (n *tunnel) length(ch *channel) int {
-	if ch.base {
-		return len(ch.rows)
-	}
+	// What an expired tunnel has not read, nobody will.
+	_ = n.update()
 	n.table.mu.RLock()
 	defer n.table.mu.RUnlock()
-	return ch.partition.log.end()
+	var remaining int64
+	for _, ch := range n.channels {
+		if ch.state != terminated {
+			remaining += int64(n.length(ch) - max(ch.committed, ch.first()))
+		}
+	}
+	return remaining, nil
 }

@@ -25,7 +25,7 @@ const maxBody = 8 << 20
 // route is a call: which API it belongs to, and what answers it.
 type route struct {
 	api   sign.API
-	serve func(body []byte) ([]byte, error)
+	serve func(body []byte) (answer [][]byte, err error)
 }
 
 func (e *Emulator) makeRoutes() map[string]route {
@@ -46,7 +46,8 @@ func (e *Emulator) makeRoutes() map[string]route {
 		"/tunnel/list":           {sign.Tunnel, message(e.listTunnel)},
 		"/tunnel/describe":       {sign.Tunnel, message(e.describeTunnel)},
 		"/tunnel/getrpo":         {sign.Tunnel, message(e.getRpo)},
-		"/tunnel/getrpobyoffset": {sign.Tunnel, message(e.getRpo)},
+		"/tunnel/getrpobyoffset": {sign.Tunnel, message(e.getRpoByOffset)},
+		"/tunnel/schedule":       {sign.Tunnel, message(e.schedule)},
 		"/tunnel/connect":        {sign.Tunnel, message(e.connect)},
 		"/tunnel/heartbeat":      {sign.Tunnel, message(e.heartbeat)},
 		"/tunnel/shutdown":       {sign.Tunnel, message(e.shutdown)},
@@ -57,8 +58,8 @@ func (e *Emulator) makeRoutes() map[string]route {
 }
 
 // message makes a route's function of one that takes and gives a message.
-func message[Q, A proto.Message](f func(Q) (A, error)) func([]byte) ([]byte, error) {
-	return func(body []byte) ([]byte, error) {
+func message[Q, A proto.Message](f func(Q) (A, error)) func([]byte) ([][]byte, error) {
+	return func(body []byte) ([][]byte, error) {
 		var q Q
 		q = q.ProtoReflect().New().Interface().(Q)
 		if err := parse(body, q); err != nil {
@@ -72,7 +73,7 @@ func message[Q, A proto.Message](f func(Q) (A, error)) func([]byte) ([]byte, err
 		if err != nil {
 			return nil, failf(codeInternal, "The answer cannot be encoded: %v.", err)
 		}
-		return b, nil
+		return [][]byte{b}, nil
 	}
 }
 
@@ -111,13 +112,13 @@ func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// A message that quotes a request's bytes need not be UTF-8.
 		b = []byte(fail.Code)
 	}
-	e.respond(w, r, api, status, b)
+	e.respond(w, r, api, status, [][]byte{b})
 	e.config.Logger.LogAttrs(r.Context(), slog.LevelDebug, "request refused",
 		slog.String("path", r.URL.Path), slog.String("code", fail.Code), slog.String("message", fail.Message))
 }
 
 // answer judges the request's frame, then has the call answered.
-func (e *Emulator) answer(api sign.API, w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func (e *Emulator) answer(api sign.API, w http.ResponseWriter, r *http.Request) ([][]byte, error) {
 	if e.closed.Load() {
 		if api == sign.Tunnel {
 			return nil, failf(codeTunnelUnavailable, "The emulator has been closed.")
@@ -144,16 +145,23 @@ func (e *Emulator) answer(api sign.API, w http.ResponseWriter, r *http.Request) 
 	return route.serve(body)
 }
 
-// respond writes an answer. The answers of the table API carry what its
+// respond writes an answer, which is in pieces. The answers of the table API carry what its
 // clients verify: the body's MD5, the date, and a signature.
-func (e *Emulator) respond(w http.ResponseWriter, r *http.Request, api sign.API, status int, body []byte) {
+func (e *Emulator) respond(w http.ResponseWriter, r *http.Request, api sign.API, status int, body [][]byte) {
+	length := 0
+	for _, piece := range body {
+		length += len(piece)
+	}
 	h := w.Header()
 	h.Set(sign.RequestID, newID())
 	h.Set("Content-Type", "application/x-protobuf")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Content-Length", strconv.Itoa(length))
 	if api == sign.Table {
-		sum := md5.Sum(body)
-		h.Set(sign.ContentMD5, base64.StdEncoding.EncodeToString(sum[:]))
+		sum := md5.New()
+		for _, piece := range body {
+			sum.Write(piece)
+		}
+		h.Set(sign.ContentMD5, base64.StdEncoding.EncodeToString(sum.Sum(nil)))
 		h.Set(sign.Date, time.Now().UTC().Format(sign.DateLayout))
 		h.Set("x-ots-contenttype", "protocol buffer")
 		if e.config.AccessKeySecret != "" && status == http.StatusOK {
@@ -161,6 +169,10 @@ func (e *Emulator) respond(w http.ResponseWriter, r *http.Request, api sign.API,
 		}
 	}
 	w.WriteHeader(status)
-	// A client that is gone needs no answer.
-	_, _ = w.Write(body)
+	for _, piece := range body {
+		// A client that is gone needs no answer.
+		if _, err := w.Write(piece); err != nil {
+			return
+		}
+	}
 }

@@ -66,7 +66,7 @@ func TestARequestThatIsNotRightIsToldWhy(t *testing.T) {
 		{"compressed", with("x-ots-request-compress-type", "zlib"), 400, "OTSUnsupportOperation", "compress"},
 		{"method", get, 405, "OTSMethodNotAllowed", "POST"},
 		{"unknown call", request("/HelloWorld", "i", "id", "s3cr3t", nil), 400, "OTSUnsupportOperation", "HelloWorld"},
-		{"unknown tunnel call", request("/tunnel/schedule", "i", "id", "s3cr3t", nil), 400, "OTSUnsupportOperation", "tunnel/schedule"},
+		{"unknown tunnel call", request("/tunnel/other", "i", "id", "s3cr3t", nil), 400, "OTSUnsupportOperation", "tunnel/other"},
 		{"not protobuf", request("/DeleteTable", "i", "id", "s3cr3t", []byte("\xff\xff")), 400, "OTSParameterInvalid", "ProtoBuf"},
 		{"a required field is missing", request("/DeleteTable", "i", "id", "s3cr3t", nil), 400, "OTSParameterInvalid", "table_name"},
 		{"too large", request("/PutRow", "i", "id", "s3cr3t", make([]byte, maxBody+1)), 413, "OTSRequestBodyTooLarge", "8388608"},

@@ -39,6 +39,9 @@ type table struct {
 	streamID    string       // empty: no stream is kept
 	streamHours int
 	streamFrom  time.Time
+	// originColumns are those whose values before a change its record carries.
+	originColumns []string
+	splitBytes    int64 // written to a partition, beyond which it is split; 0: none is
 }
 
 func newTable(spec TableSpec, clock *clock) (*table, error) {
@@ -67,6 +70,9 @@ func newTable(spec TableSpec, clock *clock) (*table, error) {
 	if spec.Partitions < 1 || spec.Partitions > maxPartitions {
 		return nil, failf(codeParameterInvalid, "The number of partitions must be in range: [1, %d], not %d.", maxPartitions, spec.Partitions)
 	}
+	if spec.SplitBytes < 0 || spec.SplitBytes > maxSplitBytes {
+		return nil, failf(codeParameterInvalid, "A partition cannot be split at %d bytes.", spec.SplitBytes)
+	}
 	if spec.StreamHours < 0 || spec.StreamHours > maxStreamHours {
 		return nil, failf(codeParameterInvalid, "The stream's expiration time must be in range: [1, %d] hours, not %d.", maxStreamHours, spec.StreamHours)
 	}
@@ -78,20 +84,14 @@ func newTable(spec TableSpec, clock *clock) (*table, error) {
 		created:     clock.now(),
 		clock:       clock,
 		partitions:  newPartitions(spec.Partitions),
+		splitBytes:  spec.SplitBytes,
 	}
 	t.live = slices.Clone(t.partitions)
 	if spec.StreamHours > 0 {
 		t.enableStream(spec.StreamHours)
+		t.originColumns = slices.Clone(spec.OriginColumns)
 	}
 	return t, nil
-}
-
-// enableStream begins to keep changes. The lock is held, or the table is not
-// yet known to anybody.
-func (t *table) enableStream(hours int) {
-	if t.streamID == "" {
-		t.streamID, t.streamHours, t.streamFrom = newID(), hours, t.clock.now()
-	}
 }
 
 // write applies one write: the row, and the log if there is a stream.
@@ -135,9 +135,7 @@ func (t *table) write(w *write) error {
 	case tunnelpb.ActionType_DELETE_ROW:
 		t.rows.remove(w.row.Key)
 	}
-	if t.streamID != "" {
-		t.partition(w.row.Key).log.append(w.action, &w.row, now.UnixMicro())
-	}
+	t.record(w.action, &w.row, w.size, old, now)
 	return nil
 }
 

@@ -44,6 +44,7 @@ func (e *Emulator) createTable(q *tablepb.CreateTableRequest) (*tablepb.CreateTa
 		Name:        meta.GetTableName(),
 		MaxVersions: 1,
 		Partitions:  e.config.Partitions,
+		SplitBytes:  e.config.SplitBytes,
 	}
 	if options.MaxVersions != nil {
 		spec.MaxVersions = int(options.GetMaxVersions())

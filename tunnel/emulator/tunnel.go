@@ -22,10 +22,14 @@ type tunnel struct {
 	created time.Time
 	logger  *slog.Logger
 
-	mu       sync.Mutex
-	clients  []*client // in the order in which they came
-	channels []*channel
-	byID     map[string]*channel
+	until int64 // microseconds: changes from then on are not part of it; 0: all are
+
+	mu         sync.Mutex
+	clients    []*client // in the order in which they came
+	channels   []*channel
+	byID       map[string]*channel
+	partitions int  // of the table's, which it knows
+	expired    bool // for good
 }
 
 type client struct {
@@ -41,18 +45,24 @@ type client struct {
 type channel struct {
 	id        string
 	partition *partition
-	parents   []*channel
+	parent    *channel // of a stream channel: that of the partition which was split, if it is read
 	base      bool
-	rows      []*row // of a base channel, in key order
+	rows      []*row // of a base channel, in key order; none once it is TERMINATED
 	start     int    // of a stream channel: its first log entry
 
 	lease
-	ready      bool // every parent is TERMINATED, which is for good
+	suspended  bool // Schedule asked for it: it is not handed out
 	checkpoint string
+	committed  int // entries or rows before the checkpoint
 	sequence   int64
 
 	read   int       // entries or rows before the last token read from
 	readAt time.Time // zero: never read
+
+	stop    int // its last log entry and one, once the tunnel's end offset says so; -1 before
+	scanned int // entries that lie before the end offset
+	skipped int // entries before this one have expired, and the channel went on behind them
+	lost    int // entries that expired before they were read
 }
 
 // newTunnel makes a tunnel of a table as it stands now: the base rows are
@@ -69,6 +79,7 @@ func newTunnel(t *table, name string, kind tunnelpb.TunnelType, config *tunnelpb
 		byID:    make(map[string]*channel),
 	}
 	n.logger = logger.With("tunnel", n.name, "tunnel_id", n.id)
+	n.until = microseconds(config.GetEndOffset())
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -82,8 +93,13 @@ func newTunnel(t *table, name string, kind tunnelpb.TunnelType, config *tunnelpb
 	if kind != tunnelpb.TunnelType_BASE_DATA {
 		n.addStreamChannels()
 	}
+	n.partitions = len(t.partitions)
 	return n
 }
+
+// microseconds is the first whole one that is not before an offset, which is
+// in nanoseconds.
+func microseconds(offset uint64) int64 { return int64(offset/1000 + (offset%1000+999)/1000) }
 
 // addBaseChannels adds a channel for the rows of each partition. The table's
 // lock is held.
@@ -104,86 +120,110 @@ func (n *tunnel) addBaseChannels() {
 			base:       true,
 			rows:       rows[p.number],
 			checkpoint: baseToken(first),
+			stop:       -1,
 		})
 	}
 }
 
 // addStreamChannels adds a channel for each partition's log that has changes
-// to read, now or later. Each is the child of the channels of its partition's
-// parents, or else of all base channels. The table's lock is held.
+// to read, now or later. The table's lock is held.
 func (n *tunnel) addStreamChannels() {
-	base := slices.Clone(n.channels)
-	of := make(map[*partition]*channel)
 	for _, p := range n.table.partitions {
 		start := p.log.end()
 		switch offset := n.config.GetStartOffset(); {
 		case offset > 0:
-			// The first entry at or after the offset; entries count in
-			// microseconds.
-			start = p.log.since(int64((offset + 999) / 1000))
+			start = p.log.since(microseconds(offset))
 		case n.config.GetFlag() == tunnelpb.StartOffsetFlag_EARLIEST:
 			start = p.log.first
 		}
-		if p.ended && start == p.log.end() {
-			continue
+		if !p.ended || start < p.log.end() {
+			n.addStreamChannel(p, start)
 		}
-		parents := base
-		for _, parent := range p.parents {
-			if ch, ok := of[parent]; ok {
-				parents = []*channel{ch}
-			}
-		}
-		of[p] = n.addStreamChannel(p, start, parents)
 	}
 }
 
-func (n *tunnel) addStreamChannel(p *partition, start int, parents []*channel) *channel {
+// addStreamChannel adds a channel, the child of its partition's parent's if
+// there is one. The table's lock is held.
+func (n *tunnel) addStreamChannel(p *partition, start int) {
 	ch := &channel{
-		id:         fmt.Sprintf("Stream_%04d", p.number),
+		id:         streamID(p),
 		partition:  p,
-		parents:    parents,
 		start:      start,
 		read:       start,
+		committed:  start,
 		checkpoint: streamToken(p.number, start, p.log.before(start)),
+		stop:       -1,
+		scanned:    start,
+		skipped:    start,
+	}
+	if p.parent != nil {
+		ch.parent = n.byID[streamID(p.parent)]
 	}
 	n.add(ch)
-	return ch
 }
 
-// followSplit adds the channels of a split partition's children. Both locks
-// are held.
-func (n *tunnel) followSplit(children []*partition) {
-	if n.stream == "" {
-		return
-	}
-	for _, p := range children {
-		parents := slices.DeleteFunc(slices.Clone(n.channels), func(ch *channel) bool {
-			return ch.base || !slices.Contains(p.parents, ch.partition)
-		})
-		n.addStreamChannel(p, 0, parents)
-	}
-	n.assign()
-}
+// streamID is the id of a partition's stream channel, and of its shard.
+func streamID(p *partition) string { return fmt.Sprintf("Stream_%04d", p.number) }
 
 func (n *tunnel) add(ch *channel) {
 	n.channels = append(n.channels, ch)
 	n.byID[ch.id] = ch
 }
 
-// expire drops the clients that have been silent for too long. Every call on
-// the tunnel begins with it; the lock is held.
-func (n *tunnel) expire(now time.Time) {
-	dropped := false
+// update does what is due: clients that have been silent for too long are
+// dropped, changes that have expired too, and partitions that have been split
+// since the last call get their channels. Every call on the tunnel begins with
+// it; the lock is held. The error is of a tunnel that has expired.
+func (n *tunnel) update() error {
+	now, changed := time.Now(), false
 	for i := len(n.clients) - 1; i >= 0; i-- {
 		if c := n.clients[i]; now.Sub(c.seen) > c.timeout {
 			n.logger.Info("client dropped: it was silent", "client", c.id, "timeout", c.timeout)
 			n.drop(c)
-			dropped = true
+			changed = true
 		}
 	}
-	if dropped {
+	if n.kind != tunnelpb.TunnelType_BASE_DATA && n.followStream() {
+		changed = true
+	}
+	if changed {
 		n.assign()
 	}
+	if n.expired {
+		return failf(codeTunnelExpired, "The tunnel %s has expired: the table's stream no longer holds the changes that it has to read.", n.id)
+	}
+	return nil
+}
+
+// followStream brings the tunnel up to date with the table's stream and says
+// whether that added channels. The lock is held.
+func (n *tunnel) followStream() bool {
+	now := n.table.clock.now()
+	n.table.trim(now)
+	n.table.mu.RLock()
+	defer n.table.mu.RUnlock()
+	// The base data must be read while the stream still holds what has changed
+	// since the tunnel was made.
+	late := n.created.UnixMicro() < n.table.expiredAt(now) && n.readsBase()
+	if gone := n.table.streamID != n.stream; (gone || late) && !n.expired {
+		n.expired = true
+		n.logger.Warn("tunnel expired", "stream_disabled", gone, "base_data_unfinished", late)
+	}
+	added := n.table.partitions[n.partitions:]
+	if n.expired || len(added) == 0 {
+		return false
+	}
+	for _, p := range added {
+		n.addStreamChannel(p, 0)
+		n.logger.Info("channel added: a partition was split", "channel", streamID(p))
+	}
+	n.partitions = len(n.table.partitions)
+	return true
+}
+
+// readsBase says whether base data is still to be read. The lock is held.
+func (n *tunnel) readsBase() bool {
+	return slices.ContainsFunc(n.channels, func(ch *channel) bool { return ch.base && ch.state != terminated })
 }
 
 // drop forgets a client, whose channels are free at once.
@@ -202,16 +242,20 @@ func (n *tunnel) assign() {
 	for i, c := range n.clients {
 		clients[i] = c.id
 	}
+	base := n.readsBase()
 	seats := make([]seat, len(n.channels))
 	for i, ch := range n.channels {
-		if !ch.ready {
-			ch.ready = !slices.ContainsFunc(ch.parents, func(p *channel) bool { return p.state != terminated })
-		}
-		seats[i] = seat{lease: ch.lease, ready: ch.ready}
+		seats[i] = seat{lease: ch.lease, ready: !ch.suspended && ch.opens(base)}
 	}
 	for _, m := range assign(clients, seats) {
 		n.move(n.channels[m.channel], m.to)
 	}
+}
+
+// opens says whether a channel may be read: a stream's after all base data and
+// after its parent.
+func (ch *channel) opens(readsBase bool) bool {
+	return ch.base || !readsBase && (ch.parent == nil || ch.parent.state == terminated)
 }
 
 // move gives a channel a new lease.
@@ -222,12 +266,14 @@ func (n *tunnel) move(ch *channel, l lease) {
 	}
 	n.logger.Debug("channel moved", "channel", ch.id, "from", ch.state.String(), "to", l.state.String(), "version", l.version, "client", holder)
 	ch.lease = l
+	if l.state == terminated {
+		ch.rows = nil
+	}
 }
 
 // stage is the tunnel's, as DescribeTunnel tells it. The lock is held.
 func (n *tunnel) stage() string {
-	if slices.ContainsFunc(n.channels, func(ch *channel) bool { return ch.base && ch.state != terminated }) ||
-		n.kind == tunnelpb.TunnelType_BASE_DATA {
+	if n.readsBase() || n.kind == tunnelpb.TunnelType_BASE_DATA {
 		return "ProcessBaseData"
 	}
 	return "ProcessStream"

@@ -60,7 +60,7 @@ func consume(t testing.TB, e *Emulator, tunnel string) []*tunnelpb.Record {
 	}
 }
 
-func kinds(channels []*tunnelpb.Channel) string {
+func listing(channels []*tunnelpb.Channel) string {
 	var s []string
 	for _, ch := range channels {
 		s = append(s, fmt.Sprint(ch.GetChannelId(), " ", ch.GetStatus(), " ", ch.GetVersion()))
@@ -146,7 +146,7 @@ func TestBaseRowsComeInKeyOrderAndStreamsAfterAllOfThem(t *testing.T) {
 
 	client := connect(t, e, id, 10)
 	channels := beat(t, e, id, client)
-	if got, want := kinds(channels), "BaseData_0000 OPEN 1, BaseData_0001 OPEN 1"; got != want {
+	if got, want := listing(channels), "BaseData_0000 OPEN 1, BaseData_0001 OPEN 1"; got != want {
 		t.Fatalf("channels %s, want %s", got, want)
 	}
 	total := 0
@@ -168,7 +168,7 @@ func TestBaseRowsComeInKeyOrderAndStreamsAfterAllOfThem(t *testing.T) {
 		}
 		total += len(keys)
 		want := []string{"BaseData_0001 OPEN 1", "Stream_0000 OPEN 1, Stream_0001 OPEN 1"}[i]
-		if got := kinds(beat(t, e, id, client, report(ch, tunnelpb.ChannelStatus_TERMINATED))); got != want {
+		if got := listing(beat(t, e, id, client, report(ch, tunnelpb.ChannelStatus_TERMINATED))); got != want {
 			t.Errorf("after channel %d: %s, want %s", i, got, want)
 		}
 	}

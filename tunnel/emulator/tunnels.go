@@ -24,16 +24,6 @@ func (e *Emulator) createTunnel(q *tunnelpb.CreateTunnelRequest) (*tunnelpb.Crea
 	if in.GetNeedAllTimeSeriesColumns() {
 		return nil, unsupported("tunnels of time series tables")
 	}
-	if config.GetEndOffset() != 0 {
-		return nil, unsupported("end offsets of streams")
-	}
-	if in.GetTunnelType() == tunnelpb.TunnelType_BASE_DATA &&
-		(config.GetStartOffset() != 0 || config.GetFlag() != tunnelpb.StartOffsetFlag_LATEST) {
-		return nil, failf(codeParameterInvalid, "A BaseData tunnel has no stream that could start at an offset.")
-	}
-	if now := e.clock.now().UnixNano(); config.GetStartOffset() > uint64(now) {
-		return nil, failf(codeParameterInvalid, "The start offset %d is in the future: it is %d (both nanoseconds).", config.GetStartOffset(), now)
-	}
 	if !tunnelNameForm.MatchString(in.GetTunnelName()) {
 		return nil, failf(codeParameterInvalid, "Invalid tunnel name: '%s'.", in.GetTunnelName())
 	}
@@ -49,10 +39,42 @@ func (e *Emulator) createTunnel(q *tunnelpb.CreateTunnelRequest) (*tunnelpb.Crea
 			return nil, failf(codeTunnelExist, "The table %s has a tunnel %s already.", t.name, n.name)
 		}
 	}
+	// The stream's configuration has no effect on base data alone.
+	if in.GetTunnelType() != tunnelpb.TunnelType_BASE_DATA {
+		if err := t.checkOffsets(config); err != nil {
+			return nil, err
+		}
+	}
 	n := newTunnel(t, in.GetTunnelName(), in.GetTunnelType(), config, e.config.Logger)
 	e.tunnels[n.id] = n
 	n.logger.Info("tunnel created", "table", t.name, "type", tunnelTypes[n.kind], "channels", len(n.channels))
 	return &tunnelpb.CreateTunnelResponse{TunnelId: &n.id}, nil
+}
+
+// earliestStart is how long before its changes expire a tunnel may still begin
+// to read them.
+const earliestStart = 5 * time.Minute
+
+// checkOffsets checks where a tunnel asks its stream to begin and to end.
+func (t *table) checkOffsets(c *tunnelpb.StreamTunnelConfig) error {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	now := t.clock.now()
+	hours := t.streamHours
+	if t.streamID == "" {
+		hours = maxStreamHours
+	}
+	start, end := c.GetStartOffset(), c.GetEndOffset()
+	least := now.Add(earliestStart - time.Duration(hours)*time.Hour).UnixNano()
+	switch {
+	case start > uint64(now.UnixNano()):
+		return failf(codeParameterInvalid, "The start offset %d is in the future: it is %d (both nanoseconds).", start, now.UnixNano())
+	case start > 0 && start < uint64(least):
+		return failf(codeParameterInvalid, "The start offset %d is too long ago: the stream keeps %d hours, so that it must be at least %d (both nanoseconds).", start, hours, least)
+	case end > 0 && end <= start:
+		return failf(codeParameterInvalid, "The end offset %d is not after the start offset %d.", end, start)
+	}
+	return nil
 }
 
 // noTable is the tunnel API's error for a table that is not there. It has no
@@ -114,6 +136,7 @@ func (e *Emulator) listTunnel(q *tunnelpb.ListTunnelRequest) (*tunnelpb.ListTunn
 	for _, n := range e.tunnels {
 		if q.GetTableName() == "" || n.table.name == q.GetTableName() {
 			n.mu.Lock()
+			_ = n.update()
 			answer.Tunnels = append(answer.Tunnels, e.info(n))
 			n.mu.Unlock()
 		}
@@ -133,10 +156,10 @@ func (e *Emulator) describeTunnel(q *tunnelpb.DescribeTunnelRequest) (*tunnelpb.
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	now := time.Now()
-	n.expire(now)
+	// That it has expired is in the answer.
+	_ = n.update()
 	answer := &tunnelpb.DescribeTunnelResponse{Tunnel: e.info(n)}
-	for _, r := range n.rpos(now) {
+	for _, r := range n.rpos((*channel).consumed) {
 		c := &tunnelpb.ChannelInfo{
 			ChannelId:     &r.channel.id,
 			ChannelType:   new(r.channel.kind()),
@@ -146,7 +169,7 @@ func (e *Emulator) describeTunnel(q *tunnelpb.DescribeTunnelRequest) (*tunnelpb.
 			ChannelCount:  new(r.TotalCount),
 		}
 		answer.Channels = append(answer.Channels, c)
-		if !r.channel.base && (answer.TunnelRpo == nil || r.RpoTime < *answer.TunnelRpo) {
+		if !r.channel.base && r.channel.state != terminated && (answer.TunnelRpo == nil || r.RpoTime < *answer.TunnelRpo) {
 			answer.TunnelRpo = new(r.RpoTime)
 		}
 	}
@@ -162,7 +185,7 @@ func (e *Emulator) info(n *tunnel) *tunnelpb.TunnelInfo {
 		InstanceName:       &e.config.Instance,
 		StreamId:           &n.stream,
 		Stage:              new(n.stage()),
-		Expired:            new(false),
+		Expired:            new(n.expired),
 		TunnelName:         &n.name,
 		Public:             new(true),
 		StreamTunnelConfig: n.config,
@@ -171,8 +194,7 @@ func (e *Emulator) info(n *tunnel) *tunnelpb.TunnelInfo {
 }
 
 // rpo is how far a channel, or all of one type, has been consumed. The names
-// are those of GetRpo's JSON. Times are nanoseconds since the epoch; what has
-// been asked for counts as consumed.
+// are those of GetRpo's JSON. Times are nanoseconds since the epoch.
 type rpo struct {
 	ChannelTyp string `json:",omitempty"`
 	Status     string
@@ -183,20 +205,35 @@ type rpo struct {
 	channel *channel
 }
 
-// rpos gives each channel's. The tunnel's lock is held, the table's is not.
-func (n *tunnel) rpos(now time.Time) []rpo {
+// consumed is how far a channel has been read, with what was asked for last
+// yet to come.
+func (ch *channel) consumed() int { return ch.read }
+
+// acknowledged is how far a channel's checkpoint has come.
+func (ch *channel) acknowledged() int { return ch.committed }
+
+// rpos gives each channel's, of how far of it counts. The tunnel's lock is
+// held, the table's is not.
+func (n *tunnel) rpos(far func(*channel) int) []rpo {
 	n.table.mu.RLock()
 	defer n.table.mu.RUnlock()
+	now := n.table.clock.now().UnixNano()
 	all := make([]rpo, len(n.channels))
 	for i, ch := range n.channels {
-		r := rpo{ChannelTyp: ch.kind(), Status: ch.state.String(), TotalCount: int64(ch.read - ch.start), channel: ch}
+		at := max(far(ch), ch.first())
+		r := rpo{
+			ChannelTyp: ch.kind(),
+			Status:     ch.state.String(),
+			TotalCount: int64(max(0, far(ch)-ch.start-ch.lost)),
+			channel:    ch,
+		}
 		if !ch.readAt.IsZero() {
 			r.AccessTime = ch.readAt.UnixNano()
 		}
 		if !ch.base {
-			r.RpoTime = now.UnixNano()
-			if log := &ch.partition.log; ch.read < log.end() {
-				r.RpoTime = log.from(ch.read)[0].timestamp * 1000
+			r.RpoTime = now
+			if at < n.length(ch) {
+				r.RpoTime = ch.partition.log.timestamp(at) * 1000
 			}
 		}
 		all[i] = r
@@ -211,11 +248,21 @@ func (ch *channel) kind() string {
 	return "Stream"
 }
 
-// getRpo answers GetRpo and GetRpoByOffset, which here are the same: both
-// count from the offsets that were read.
+// getRpo tells how far the tunnel has been read.
 func (e *Emulator) getRpo(q *tunnelpb.GetRpoRequest) (*tunnelpb.GetRpoResponse, error) {
-	if q.Limit != nil {
-		return nil, unsupported("a limit on rpo infos")
+	return e.rpo(q, (*channel).consumed)
+}
+
+// getRpoByOffset tells how far the tunnel's checkpoints have come. That it is
+// this, and that GetRpo counts what was read, is a guess by the names: no
+// document says how they differ.
+func (e *Emulator) getRpoByOffset(q *tunnelpb.GetRpoRequest) (*tunnelpb.GetRpoResponse, error) {
+	return e.rpo(q, (*channel).acknowledged)
+}
+
+func (e *Emulator) rpo(q *tunnelpb.GetRpoRequest, far func(*channel) int) (*tunnelpb.GetRpoResponse, error) {
+	if q.Limit != nil && q.GetLimit() < 1 {
+		return nil, failf(codeParameterInvalid, "The limit must be greater than 0, not %d.", q.GetLimit())
 	}
 	n, err := e.tunnelByID(q.GetTunnelId())
 	if err != nil {
@@ -223,12 +270,15 @@ func (e *Emulator) getRpo(q *tunnelpb.GetRpoRequest) (*tunnelpb.GetRpoResponse, 
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	now := time.Now()
-	n.expire(now)
+	_ = n.update()
 	clients := make(map[string]map[string]rpo)
 	types := make(map[string]rpo)
-	for _, r := range n.rpos(now) {
-		if c := r.channel.client; c != "" {
+	listed := int32(0)
+	for _, r := range n.rpos(far) {
+		// A limit bounds the channels that are listed, which is a guess. The sums
+		// are of all.
+		if c := r.channel.client; c != "" && (q.Limit == nil || listed < q.GetLimit()) {
+			listed++
 			if clients[c] == nil {
 				clients[c] = make(map[string]rpo)
 			}
