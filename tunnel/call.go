@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5"
 	"crypto/rand"
@@ -36,6 +37,7 @@ var errTooLarge = fmt.Errorf("%w: longer than %d MiB", ErrMalformed, MaxResponse
 // call is one call of the API.
 type call struct {
 	op, path                string
+	api                     sign.API // empty: the tunnel API
 	tunnel, channel, client string
 	schedule                RetrySchedule
 	once                    bool // an attempt that may have been applied is not repeated
@@ -52,6 +54,11 @@ func (c *Client) do(ctx context.Context, k call, in proto.Message, read func(bod
 	if err != nil {
 		return k.fail(unsent, fmt.Errorf("encode the request: %w", err))
 	}
+	return c.post(ctx, k, body, read)
+}
+
+// post is do for a request that is encoded already.
+func (c *Client) post(ctx context.Context, k call, body []byte, read func(body []byte) error) error {
 	start := time.Now()
 	warnAfter := firstWarning
 	applied := false
@@ -129,7 +136,7 @@ func (c *Client) attempt(ctx context.Context, k call, body []byte, read func([]b
 
 // send sends the request and judges the answer.
 func (c *Client) send(ctx context.Context, k call, body []byte, creds Credentials, read func([]byte) error) *Error {
-	req, err := c.request(ctx, k.path, body, creds)
+	req, err := c.request(ctx, cmp.Or(k.api, sign.Tunnel), k.path, body, creds)
 	if err != nil {
 		return k.fail(unsent, err)
 	}
@@ -180,7 +187,7 @@ func (k call) judge(resp *http.Response, read func([]byte) error) *Error {
 }
 
 // request is the signed request.
-func (c *Client) request(ctx context.Context, path string, body []byte, creds Credentials) (*http.Request, error) {
+func (c *Client) request(ctx context.Context, api sign.API, path string, body []byte, creds Credentials) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -189,16 +196,18 @@ func (c *Client) request(ctx context.Context, path string, body []byte, creds Cr
 	h := req.Header
 	h.Set("User-Agent", c.userAgent)
 	h.Set("Content-Type", "application/x-protobuf")
-	h.Set(sign.APIVersion, string(sign.Tunnel))
+	h.Set(sign.APIVersion, string(api))
 	h.Set(sign.Date, time.Now().UTC().Format(sign.DateLayout))
 	h.Set(sign.InstanceName, c.instance)
 	h.Set(sign.AccessKeyID, creds.AccessKeyID)
 	h.Set(sign.ContentMD5, base64.StdEncoding.EncodeToString(sum[:]))
-	h.Set(sign.TraceID, newTraceID())
+	if api == sign.Tunnel {
+		h.Set(sign.TraceID, newTraceID())
+	}
 	if creds.SecurityToken != "" {
 		h.Set(sign.SecurityToken, creds.SecurityToken)
 	}
-	h.Set(sign.Signature, sign.Request(sign.Tunnel, creds.AccessKeySecret, path, h))
+	h.Set(sign.Signature, sign.Request(api, creds.AccessKeySecret, path, h))
 	return req, nil
 }
 

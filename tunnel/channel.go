@@ -57,6 +57,32 @@ func newChannel(calls channelCalls, tunnelID, clientID, id string, version int64
 	}
 }
 
+// view returns a channel that tells what this one does, but makes no call:
+// a [Processor] reads and commits by itself.
+func (c *Channel) view() *Channel {
+	return &Channel{
+		calls:    refusing{},
+		tunnelID: c.tunnelID,
+		clientID: c.clientID,
+		id:       c.id,
+		version:  c.version,
+		draining: c.draining,
+	}
+}
+
+var errProcessed = errors.New("the processor alone reads this channel and commits")
+
+// refusing makes no call.
+type refusing struct{}
+
+func (refusing) GetCheckpoint(context.Context, GetCheckpointRequest) (GetCheckpointResponse, error) {
+	return GetCheckpointResponse{}, errProcessed
+}
+func (refusing) Checkpoint(context.Context, CheckpointRequest) error { return errProcessed }
+func (refusing) ReadRecords(context.Context, ReadRecordsRequest) (*Page, error) {
+	return nil, errProcessed
+}
+
 // ID is the channel's id.
 func (c *Channel) ID() string { return c.id }
 

@@ -145,15 +145,17 @@ func (w *world) check(t *rapid.T) {
 	}
 }
 
-var (
-	someID  = rapid.SampledFrom([]string{"a", "b", "c"})
-	someEnd = rapid.SampledFrom([]End{EndLost, EndDrained, EndFinished})
-)
+// A generator writes into itself: each test has its own.
+
+func someID() *rapid.Generator[string] { return rapid.SampledFrom([]string{"a", "b", "c"}) }
+func someEnd() *rapid.Generator[End] {
+	return rapid.SampledFrom([]End{EndLost, EndDrained, EndFinished})
+}
 
 func someChannels() *rapid.Generator[[]HeartbeatChannel] {
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) HeartbeatChannel {
 		return HeartbeatChannel{
-			ID:      someID.Draw(t, "id"),
+			ID:      someID().Draw(t, "id"),
 			Version: rapid.Int64Range(0, 6).Draw(t, "version"),
 			Status:  ChannelStatus(rapid.IntRange(1, 4).Draw(t, "status")),
 		}
@@ -166,19 +168,19 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		"heartbeat": func(t *rapid.T) {
 			w.beat(t)
 			// Runs may end while the heartbeat is under way.
-			for _, id := range rapid.SliceOfNDistinct(someID, 0, 2, rapid.ID).Draw(t, "meanwhile") {
+			for _, id := range rapid.SliceOfNDistinct(someID(), 0, 2, rapid.ID).Draw(t, "meanwhile") {
 				if w.runs[id] != nil {
-					w.end(t, id, someEnd.Draw(t, "end"))
+					w.end(t, id, someEnd().Draw(t, "end"))
 				}
 			}
 			w.answer(t, someChannels().Draw(t, "answer"))
 		},
 		"end": func(t *rapid.T) {
-			id := someID.Draw(t, "id")
+			id := someID().Draw(t, "id")
 			if w.runs[id] == nil {
 				t.Skip("no run")
 			}
-			w.end(t, id, someEnd.Draw(t, "end"))
+			w.end(t, id, someEnd().Draw(t, "end"))
 		},
 		"time": func(t *rapid.T) {
 			w.at = w.at.Add(time.Duration(rapid.IntRange(1, 60).Draw(t, "seconds")) * time.Second)
@@ -214,7 +216,7 @@ func TestWhateverTheServiceAnswersNoChannelHasTwoRunsAndEveryEndIsReported(t *te
 				}
 			}
 			for id := range w.runs {
-				w.end(t, id, someEnd.Draw(t, "end"))
+				w.end(t, id, someEnd().Draw(t, "end"))
 			}
 			if len(w.m.channels) > 0 {
 				t.Fatalf("the client is gone and holds %v", w.m.channels)

@@ -82,7 +82,8 @@ func Retryable(err error) bool {
 	}
 	switch e.where {
 	case unsent:
-		return lostConnection(e.Err) // a provider of credentials that asks over the network
+		// A provider of credentials that asks over the network.
+		return lostConnection(e.Err) || errors.Is(e.Err, ErrCredentialsExpired)
 	case dialing, exchange:
 		return !wrongPeer(e.Err)
 	case malformed:
@@ -95,7 +96,7 @@ func Retryable(err error) bool {
 // but a change of configuration, rights or the tunnel itself will help. A
 // [Worker] then stops.
 func Fatal(err error) bool {
-	if errors.Is(err, ErrNoCredentials) {
+	if errors.Is(err, ErrNoCredentials) && !errors.Is(err, ErrCredentialsExpired) {
 		return true
 	}
 	e, ok := errors.AsType[*Error](err)

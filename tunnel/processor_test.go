@@ -1,0 +1,509 @@
+package tunnel_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/culvertio/culvert/tunnel"
+	"github.com/culvertio/culvert/tunnel/emulator"
+	"github.com/culvertio/culvert/tunnel/tunnelpb"
+)
+
+const (
+	reads        = "/tunnel/readrecords"
+	opens        = "/tunnel/getcheckpoint"
+	checkpointed = "/tunnel/checkpoint"
+)
+
+var errCallback = errors.New("not today")
+
+func TestEveryRecordReachesTheCallbackInTheOrderOfItsKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, emulator.Config{Partitions: 3, PageRecords: 4}, tunnel.Stream)
+		h := newHistory()
+		c := s.start(tunnel.ProcessorConfig{}, h.process)
+		want := each(40)
+		s.puts(40)
+		for i := range 20 {
+			id := fmt.Sprintf("order-%03d", i)
+			s.write(tunnelpb.ActionType_UPDATE_ROW, id, int64(i+100))
+			s.write(tunnelpb.ActionType_DELETE_ROW, id, 0)
+			want[id] = append(want[id], fmt.Sprint("UpdateRow ", i+100), "DeleteRow")
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		equal(t, "records", want, h.seen())
+		c.stop()
+		stats := c.processor.Stats()
+		if stats.Settled != 80 || stats.Read != 80 || stats.Failures != 0 || stats.Channels != 0 || stats.Held != 0 {
+			t.Errorf("%+v", stats)
+		}
+	})
+}
+
+func TestACallbackThatFailsIsCalledAgainWithTheSameRecordsAndItsChannelStaysOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, emulator.Config{Partitions: 2, PageRecords: 3}, tunnel.Stream)
+		s.puts(30)
+		h := newHistory()
+		var mu sync.Mutex
+		var attempts []time.Duration
+		var bad []string
+		h.before = func(_ context.Context, ch *tunnel.Channel, records []tunnel.DecodedRecord) error {
+			mu.Lock()
+			defer mu.Unlock()
+			ids := ""
+			for _, r := range records {
+				id, _ := r.KeyColumn("id")
+				ids += string(id.Bytes()) + " "
+			}
+			if !strings.Contains(ids, "order-007") || len(attempts) >= 8 {
+				return nil
+			}
+			attempts = append(attempts, time.Since(h.began))
+			bad = append(bad, ids)
+			return errCallback
+		}
+		c := s.start(tunnel.ProcessorConfig{Retry: tunnel.Backoff{First: time.Second, Max: 20 * time.Second, Jitter: -1}}, h.process)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+
+		equal(t, "records", each(30), h.seen())
+		equal(t, "records of each attempt", 1, len(slices.Compact(bad)))
+		var waits []time.Duration
+		for i := range attempts[1:] {
+			waits = append(waits, attempts[i+1]-attempts[i])
+		}
+		equal(t, "waits", []time.Duration{
+			time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, 20 * time.Second, 20 * time.Second,
+		}, waits)
+		equal(t, "checkpoints asked for", 2, len(s.called(opens))) // each channel was opened once
+		equal(t, "warnings", 8, s.log.said("WARN the callback failed"))
+		if f := c.processor.Stats().Failures; f != 8 {
+			t.Errorf("%d failures", f)
+		}
+		c.stop()
+	})
+}
+
+func TestTheCheckpointStandsBeforeTheRecordsThatFailAndACleanStopRepeatsNothingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, emulator.Config{PageRecords: 5}, tunnel.Stream)
+		s.puts(50)
+		first := newHistory()
+		first.before = func(_ context.Context, _ *tunnel.Channel, records []tunnel.DecodedRecord) error {
+			if n, _ := records[0].Column("n"); n.Integer() >= 20 {
+				return errCallback
+			}
+			return nil
+		}
+		c := s.start(tunnel.ProcessorConfig{CheckpointInterval: 50 * time.Millisecond}, first.process)
+		time.Sleep(5 * time.Minute)
+		c.stop()
+		equal(t, "before the stop", 20, first.count())
+
+		second := newHistory()
+		c = s.start(tunnel.ProcessorConfig{}, second.process)
+		time.Sleep(5 * time.Minute)
+		c.stop()
+		want := each(50)
+		for i := range 20 {
+			delete(want, fmt.Sprintf("order-%03d", i))
+		}
+		equal(t, "after it", want, second.seen())
+	})
+}
+
+func TestProgressIsCommittedAtTheIntervalAndWhenTheChannelDrains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, emulator.Config{PageRecords: 1}, tunnel.Stream)
+		h := newHistory()
+		h.before = func(context.Context, *tunnel.Channel, []tunnel.DecodedRecord) error {
+			time.Sleep(time.Second)
+			return nil
+		}
+		c := s.start(tunnel.ProcessorConfig{CheckpointInterval: 10 * time.Second}, h.process)
+		synctest.Wait()
+		s.puts(25)
+		time.Sleep(22*time.Second + 500*time.Millisecond)
+		synctest.Wait()
+		equal(t, "commits", 2, len(s.called(checkpointed)))
+		c.stop() // the callback under way is finished
+		equal(t, "settled", 23, h.count())
+		equal(t, "commits", 3, len(s.called(checkpointed)))
+		equal(t, "commits counted", 3, c.processor.Stats().Commits)
+
+		time.Sleep(time.Minute)
+		again := newHistory()
+		c = s.start(tunnel.ProcessorConfig{}, again.process)
+		time.Sleep(time.Minute)
+		equal(t, "after a restart", 2, again.count())
+		n := len(s.called(checkpointed))
+		time.Sleep(10 * time.Minute)
+		equal(t, "commits while nothing comes", n, len(s.called(checkpointed)))
+		c.stop()
+	})
+}
+
+func TestAChannelIsReadAheadAsFarAsItMayAndNoFurther(t *testing.T) {
+	for ahead, want := range map[int]int{-1: 1, 1: 2, 3: 4, 0: 3} { // 0: the default, 2
+		t.Run(fmt.Sprint(ahead), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newShop(t, emulator.Config{PageRecords: 1}, tunnel.Stream)
+				s.puts(20)
+				h := newHistory()
+				release := make(chan struct{})
+				h.before = func(ctx context.Context, _ *tunnel.Channel, _ []tunnel.DecodedRecord) error {
+					<-release
+					return nil
+				}
+				c := s.start(tunnel.ProcessorConfig{ReadAhead: ahead}, h.process)
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				equal(t, "reads while the first callback works", want, len(s.called(reads)))
+				release <- struct{}{}
+				synctest.Wait()
+				equal(t, "reads while the second one works", want+1, len(s.called(reads)))
+				close(release)
+				time.Sleep(time.Minute)
+				equal(t, "records", each(20), h.seen())
+				c.stop()
+			})
+		})
+	}
+}
+
+func TestBeyondTheBytesReadAheadAChannelReadsOnlyWhatItWorksOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// A record counts for more than 1 KiB: two full pages pass the bound.
+		s := newShop(t, emulator.Config{PageRecords: 500}, tunnel.Stream)
+		for i := range 5000 {
+			s.put("one", int64(i))
+		}
+		h := newHistory()
+		release := make(chan struct{})
+		h.before = func(context.Context, *tunnel.Channel, []tunnel.DecodedRecord) error {
+			<-release
+			return nil
+		}
+		c := s.start(tunnel.ProcessorConfig{ReadAhead: 100, ReadAheadBytes: 1 << 20}, h.process)
+		time.Sleep(time.Minute)
+		equal(t, "reads", 2, len(s.called(reads)))
+		if held := c.processor.Stats().Held; held < 1<<20 || held > 3<<20 {
+			t.Errorf("%d bytes are held", held)
+		}
+		close(release)
+		time.Sleep(time.Minute)
+		equal(t, "records", 5000, h.count())
+		c.stop()
+		equal(t, "bytes held in the end", 0, c.processor.Stats().Held)
+	})
+}
+
+func TestChannelsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, emulator.Config{Partitions: 8, PageRecords: 1}, tunnel.Stream)
+		s.puts(200)
+		h := newHistory()
+		var mu sync.Mutex
+		served := make(map[string]int)
+		h.before = func(_ context.Context, ch *tunnel.Channel, _ []tunnel.DecodedRecord) error {
+			time.Sleep(time.Second)
+			mu.Lock()
+			served[ch.ID()]++
+			mu.Unlock()
+			return nil
+		}
+		c := s.start(tunnel.ProcessorConfig{ChannelsAtOnce: 2}, h.process)
+		time.Sleep(40 * time.Second)
+		synctest.Wait()
+		mu.Lock()
+		for id, n := range served {
+			if n < 9 || n > 11 {
+				t.Errorf("channel %s had %d turns of 80", id, n)
+			}
+		}
+		equal(t, "channels that had a turn", 8, len(served))
+		mu.Unlock()
+		time.Sleep(5 * time.Minute)
+		equal(t, "records", each(200), h.seen())
+		equal(t, "callbacks at a time", 2, h.most)
+		c.stop()
+	})
+}
+
+func TestAFailingCallbackDoesNotKeepTheTurnFromOtherChannels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, emulator.Config{Partitions: 4, PageRecords: 2}, tunnel.Stream)
+		s.puts(40)
+		h := newHistory()
+		failing := ""
+		h.before = func(_ context.Context, ch *tunnel.Channel, _ []tunnel.DecodedRecord) error {
+			if failing == "" {
+				failing = ch.ID()
+			}
+			if failing == ch.ID() {
+				return errCallback
+			}
+			return nil
+		}
+		c := s.start(tunnel.ProcessorConfig{ChannelsAtOnce: 1}, h.process)
+		time.Sleep(10 * time.Minute)
+		if n := h.count(); n < 20 || n == 40 {
+			t.Errorf("%d records while one of four channels fails", n)
+		}
+		equal(t, "callbacks at a time", 1, h.most)
+		c.stop()
+	})
+}
+
+func TestAnyRecordEndsTheIdleBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, emulator.Config{}, tunnel.Stream)
+		h := newHistory()
+		c := s.start(tunnel.ProcessorConfig{Idle: tunnel.Backoff{First: 10 * time.Millisecond, Max: 10 * time.Second, Factor: 10, Jitter: -1}}, h.process)
+		time.Sleep(time.Minute)
+		idle := len(s.called(reads))
+		if idle > 12 {
+			t.Errorf("%d reads in an idle minute", idle)
+		}
+		s.put("first", 1)
+		for h.count() == 0 { // up to the longest wait
+			time.Sleep(time.Millisecond)
+		}
+		start := time.Since(h.began)
+		s.put("second", 2)
+		time.Sleep(time.Minute)
+		h.mu.Lock()
+		late := h.times[1] - start
+		h.mu.Unlock()
+		if late > 15*time.Millisecond {
+			t.Errorf("a record that follows another one waits %v", late)
+		}
+		c.stop()
+	})
+}
+
+func TestOnOpenAndOnEndFrameEachChannelWithWhyItEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, emulator.Config{PageRecords: 2}, tunnel.BaseAndStream)
+		var mu sync.Mutex
+		var diary []string
+		note := func(format string, args ...any) {
+			mu.Lock()
+			defer mu.Unlock()
+			diary = append(diary, fmt.Sprintf(format, args...))
+		}
+		kind := func(ch *tunnel.Channel) string {
+			if ch.IsBaseData() {
+				return "base data"
+			}
+			return "stream"
+		}
+		var taken atomic.Bool
+		c := s.start(tunnel.ProcessorConfig{
+			CheckpointInterval: 100 * time.Millisecond,
+			OnOpen:             func(ch *tunnel.Channel) { note("%s opens", kind(ch)) },
+			OnEnd:              func(ch *tunnel.Channel, end tunnel.End) { note("%s: %v", kind(ch), end) },
+		}, func(_ context.Context, ch *tunnel.Channel, records []tunnel.DecodedRecord) error {
+			note("%s: %d", kind(ch), len(records))
+			return nil
+		})
+		time.Sleep(2 * time.Minute)
+		s.put("a", 1)
+		time.Sleep(time.Minute)
+		// Somebody else takes the channel over: the next commit finds out.
+		s.refuses(func(r *http.Request, w http.ResponseWriter) bool {
+			return r.URL.Path == checkpointed && !taken.Swap(true) && reject(w, r, 400, tunnel.CodeResourceGone)
+		})
+		s.put("b", 2)
+		time.Sleep(time.Minute)
+		c.stop()
+		equal(t, "diary", []string{
+			"base data opens", "base data: finished",
+			"stream opens", "stream: 1", "stream: 1", "stream: lost",
+			"stream opens", "stream: 1", "stream: drained",
+		}, diary)
+	})
+}
+
+func TestTheChannelOfACallbackMakesNoCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, emulator.Config{}, tunnel.Stream)
+		s.put("a", 1)
+		h := newHistory()
+		var errs []error
+		h.before = func(ctx context.Context, ch *tunnel.Channel, _ []tunnel.DecodedRecord) error {
+			_, e1 := ch.GetCheckpoint(ctx)
+			_, e2 := ch.Read(ctx, "x")
+			errs = []error{e1, e2, ch.Commit(ctx, tunnel.Finished)}
+			return nil
+		}
+		c := s.start(tunnel.ProcessorConfig{}, h.process)
+		time.Sleep(time.Minute)
+		c.stop()
+		for i, err := range errs {
+			if err == nil {
+				t.Errorf("call %d was made", i)
+			}
+		}
+		equal(t, "calls", 3, len(errs))
+	})
+}
+
+func TestReadsThatFailAreTriedAgainAndCloseNoChannel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, emulator.Config{PageRecords: 3}, tunnel.Stream)
+		s.puts(12)
+		var refused atomic.Int64
+		s.refuses(func(r *http.Request, w http.ResponseWriter) bool {
+			if r.URL.Path != reads || refused.Add(1) > 10 {
+				return false
+			}
+			return reject(w, r, 403, tunnel.CodePermissionDenied) // not worth another attempt, for a client
+		})
+		h := newHistory()
+		c := s.start(tunnel.ProcessorConfig{}, h.process)
+		time.Sleep(10 * time.Minute)
+		equal(t, "records", each(12), h.seen())
+		equal(t, "channels opened", 1, len(s.called(opens)))
+		equal(t, "errors", 10, s.log.said("ERROR a read failed"))
+		c.stop()
+	})
+}
+
+func TestTheCheckpointThatIsReadInVainIsAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, emulator.Config{}, tunnel.Stream)
+		s.puts(2)
+		var refused atomic.Int64
+		s.refuses(func(r *http.Request, w http.ResponseWriter) bool {
+			if r.URL.Path != opens || refused.Add(1) > 3 {
+				return false
+			}
+			return reject(w, r, 403, tunnel.CodePermissionDenied)
+		})
+		h := newHistory()
+		c := s.start(tunnel.ProcessorConfig{}, h.process)
+		time.Sleep(time.Minute)
+		equal(t, "records", each(2), h.seen())
+		c.stop()
+	})
+}
+
+func TestRunEndsWhenAReadSaysThatTheTunnelHasExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, emulator.Config{Partitions: 2}, tunnel.Stream)
+		s.refuses(func(r *http.Request, w http.ResponseWriter) bool {
+			return r.URL.Path == reads && reject(w, r, 400, tunnel.CodeTunnelExpired)
+		})
+		c := s.start(tunnel.ProcessorConfig{}, newHistory().process)
+		if err := <-c.result; !errors.Is(err, tunnel.CodeTunnelExpired) {
+			t.Errorf("Run: %v", err)
+		}
+		equal(t, "shutdowns", 1, len(s.called(shutdown)))
+	})
+}
+
+func TestATunnelIsLookedUpByItsNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, emulator.Config{}, tunnel.Stream)
+		c := s.start(tunnel.ProcessorConfig{Tunnel: "no-such-feed"}, newHistory().process)
+		if err := <-c.result; !errors.Is(err, tunnel.CodeParameterInvalid) || !strings.Contains(err.Error(), `"no-such-feed"`) {
+			t.Errorf("Run: %v", err)
+		}
+
+		// While nobody answers it is looked up again.
+		var down atomic.Bool
+		down.Store(true)
+		s.refuses(func(r *http.Request, w http.ResponseWriter) bool {
+			return down.Load() && reject(w, r, 503, tunnel.CodeServerUnavailable)
+		})
+		s.puts(1)
+		h := newHistory()
+		c = s.start(tunnel.ProcessorConfig{}, h.process)
+		time.Sleep(10 * time.Minute)
+		down.Store(false)
+		time.Sleep(time.Minute)
+		equal(t, "records", each(1), h.seen())
+		c.stop()
+
+		down.Store(true)
+		c = s.start(tunnel.ProcessorConfig{}, h.process)
+		time.Sleep(10 * time.Minute)
+		c.stop()
+	})
+}
+
+func TestTheDrainLimitEndsTheCallbacksContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, emulator.Config{}, tunnel.Stream)
+		s.puts(1)
+		h := newHistory()
+		var drains, ends time.Duration
+		h.before = func(ctx context.Context, ch *tunnel.Channel, _ []tunnel.DecodedRecord) error {
+			<-ch.Draining()
+			drains = time.Since(s.began)
+			<-ctx.Done()
+			ends = time.Since(s.began)
+			return ctx.Err()
+		}
+		c := s.start(tunnel.ProcessorConfig{DrainLimit: 20 * time.Second}, h.process)
+		time.Sleep(time.Minute)
+		c.stop()
+		equal(t, "times", []time.Duration{time.Minute, time.Minute + 20*time.Second}, []time.Duration{drains, ends})
+		equal(t, "commits", 0, len(s.called(checkpointed)))
+	})
+}
+
+func TestARunningProcessorIsNotRunTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, emulator.Config{}, tunnel.Stream)
+		c := s.start(tunnel.ProcessorConfig{}, newHistory().process)
+		synctest.Wait()
+		if err := c.processor.Run(t.Context()); err == nil {
+			t.Error("it ran")
+		}
+		c.stop()
+	})
+}
+
+func TestAProcessorsConfigurationNamesEveryMistake(t *testing.T) {
+	_, err := tunnel.NewProcessor(nil, tunnel.ProcessorConfig{
+		Table:              "orders",
+		HeartbeatTimeout:   time.Second,
+		DrainLimit:         time.Hour,
+		CheckpointInterval: time.Millisecond,
+		ReadAhead:          1000,
+		ReadAheadBytes:     1,
+		ChannelsAtOnce:     -1,
+		Idle:               tunnel.Backoff{First: time.Minute, Max: time.Second},
+		Retry:              tunnel.Backoff{Max: 2 * time.Hour, Factor: 0.5, Jitter: 2},
+		Expiry:             tunnel.ExpiryConfig{Interval: time.Millisecond, Retention: time.Minute, WarnBelow: -1},
+	}, nil)
+	if err == nil {
+		t.Fatal("it was taken")
+	}
+	for _, part := range []string{
+		"Table and Tunnel:", "HeartbeatTimeout:", "DrainLimit:", "CheckpointInterval:", "ReadAhead:", "ReadAheadBytes:",
+		"ChannelsAtOnce:", "Idle.First:", "Retry.Max:", "Retry.Factor:", "Retry.Jitter:", "Expiry.Interval:",
+		"Expiry.Retention:", "Expiry.WarnBelow:", "client:", "process:",
+	} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%s is not named in: %v", part, err)
+		}
+	}
+	_, err = tunnel.NewProcessor(nil, tunnel.ProcessorConfig{}, nil)
+	if !strings.Contains(err.Error(), "TunnelID: missing") {
+		t.Errorf("the tunnel is not named in: %v", err)
+	}
+}
