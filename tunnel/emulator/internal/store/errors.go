@@ -19,7 +19,7 @@ var (
 
 // Error says what failed on which file, and why.
 type Error struct {
-	Operation string // open, load, write or close
+	Operation string // open, load, write, copy or close
 	Path      string
 	Err       error
 }

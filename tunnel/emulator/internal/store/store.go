@@ -18,6 +18,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -54,6 +55,7 @@ type Store struct {
 	mu      sync.Mutex
 	changed *sync.Cond // next, closing
 	next    *group     // gathers what is added; nil: nothing has been
+	later   []byte     // what waits for the next group to be there
 	spare   []byte     // a buffer for the next group
 	closing bool
 	refused *group // says why nothing is added any more; nil: it is
@@ -254,19 +256,52 @@ func (s *Store) Add(b *Batch) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.refused != nil:
+	if s.refused != nil {
 		s.last.Store(s.refused)
-	case s.next == nil:
+	} else {
+		s.add(b.changes)
+	}
+	b.reset()
+}
+
+// Note adds a batch of what nobody is told to be kept, such as statistics. It
+// is committed with what is added next, or by Close; Sync does not wait for
+// it.
+func (s *Store) Note(b *Batch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refused == nil {
+		if s.later = append(s.later, b.changes...); len(s.later) > largestSpare {
+			s.add(nil)
+		}
+	}
+	b.reset()
+}
+
+// add puts changes into the next group, behind those that waited for it. The
+// lock is held.
+func (s *Store) add(changes []byte) {
+	if s.next == nil {
 		s.next = &group{changes: s.spare[:0], done: make(chan struct{})}
 		s.spare = nil
 		s.last.Store(s.next)
 		s.changed.Signal()
-		fallthrough
-	default:
-		s.next.changes = append(s.next.changes, b.changes...)
 	}
-	b.reset()
+	s.next.changes = append(append(s.next.changes, s.later...), changes...)
+	s.later = s.later[:0]
+}
+
+// WriteTo writes the file as it stands between two commits, which is what a
+// crash would leave: a copy, while it is in use.
+func (s *Store) WriteTo(w io.Writer) (n int64, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		n, err = tx.WriteTo(w)
+		return err
+	})
+	if err != nil {
+		return n, s.fault("copy", err)
+	}
+	return n, nil
 }
 
 // Sync waits until all that was added before is on disk. It costs nothing when
@@ -291,6 +326,9 @@ func (s *Store) closeOnce() error {
 	s.mu.Lock()
 	s.closing = true
 	if s.refused == nil {
+		if len(s.later) > 0 {
+			s.add(nil)
+		}
 		s.refused = &group{done: make(chan struct{}), err: &Error{Operation: "write", Path: s.path, Err: ErrClosed}}
 		close(s.refused.done)
 	}

@@ -224,6 +224,74 @@ func TestWhatIsAddedMeanwhileIsCommittedTogether(t *testing.T) {
 	}
 }
 
+func TestANoteIsKeptWithWhatIsAddedNext(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, dir)
+	var b Batch
+	want := make(map[string]string)
+	put := func(value string) *Batch {
+		b.Put(Rows, []byte("a"), []byte(value))
+		want["rows/a"] = value
+		return &b
+	}
+	s.Note(put("noted"))
+	mustSync(t, s)
+	if got := loaded(t, s); len(got) != 0 {
+		t.Errorf("a note alone was committed: %v", got)
+	}
+	b.Put(Log, []byte("b"), nil)
+	want["log/b"] = ""
+	s.Add(&b)
+	mustSync(t, s)
+	if diff := cmp.Diff(want, loaded(t, s)); diff != "" {
+		t.Errorf("after the next batch: %s", diff)
+	}
+	// The order holds.
+	s.Note(put("noted first"))
+	s.Add(put("added"))
+	mustSync(t, s)
+	if diff := cmp.Diff(want, loaded(t, s)); diff != "" {
+		t.Errorf("noted, then added: %s", diff)
+	}
+	s.Note(put("noted before the end"))
+	s.Close()
+	s = mustOpen(t, dir)
+	if diff := cmp.Diff(want, loaded(t, s)); diff != "" {
+		t.Errorf("after Close: %s", diff)
+	}
+	// So many of them are committed by themselves.
+	for range 10 {
+		s.Note(put(strings.Repeat("noted often", largestSpare/50)))
+	}
+	mustSync(t, s)
+	if got := loaded(t, s); got["rows/a"] != want["rows/a"] {
+		t.Errorf("of many notes, none of the last %d bytes is there", 10*largestSpare/5)
+	}
+}
+
+func TestACopyIsAStore(t *testing.T) {
+	s := mustOpen(t, t.TempDir())
+	var b Batch
+	b.Put(Rows, []byte("a"), []byte("1"))
+	s.Add(&b)
+	mustSync(t, s)
+	dir := t.TempDir()
+	f, err := os.Create(filepath.Join(dir, FileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.WriteTo(f); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	b.Put(Rows, []byte("a"), []byte("2"))
+	s.Add(&b)
+	mustSync(t, s)
+	if diff := cmp.Diff(map[string]string{"rows/a": "1"}, loaded(t, mustOpen(t, dir))); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // The steps of run, one by one.
 func TestAGroupsEndIsNotThatOfTheNext(t *testing.T) {
 	s := newStore("no file")
