@@ -77,7 +77,7 @@ func TestABuildThatIsBrokenOffLeavesNothing(t *testing.T) {
 			}
 		}
 	})
-	if e := buildsNot(t, ctx, "testdata/handlers/alone"); !errors.Is(e, context.Canceled) {
+	if e := buildsNot(t, ctx, "testdata/handlers/fcalone"); !errors.Is(e, context.Canceled) {
 		t.Error(e)
 	}
 	cancel()

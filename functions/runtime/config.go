@@ -12,17 +12,39 @@ import (
 // Config says which handler is run, and how. Zero values mean the defaults.
 type Config struct {
 	// Command is the handler's binary and its arguments; required. A relative
-	// path is looked up as [os/exec] does it. Its program must speak Function
-	// Compute's runtime API: call functions.Start, or fc.Start of
-	// fc-runtime-go-sdk.
+	// path is looked up as [os/exec] does it. Its program must ask for events
+	// over Function Compute's or Lambda's runtime API: call functions.Start,
+	// fc.Start of fc-runtime-go-sdk, or lambda.Start of aws-lambda-go. With
+	// Custom it must listen instead.
 	Command []string
-	Dir     string // the processes' working directory. Default: this process's
+	// Custom says that Command is a program for a custom runtime of Function
+	// Compute: an HTTP server. Each process is given a port of its own, in
+	// FC_SERVER_PORT and in PORT, and must listen on it, on every address or on
+	// the loopback interface. For each event it gets a POST to /invoke: the
+	// event as it is, of type application/octet-stream, and in the header
+	// x-fc-request-id, x-fc-function-name and the others that Function Compute
+	// gives custom runtimes, with x-fc-function-deadline added, in milliseconds
+	// since the epoch. A status of 2xx takes the event, and the body is the
+	// answer. Any other status is the function's failure, and so is a header
+	// x-fc-status that is not 200; the body then says why, best as
+	// {"errorMessage", "errorType"}. Each request comes on a connection of its
+	// own.
+	Custom bool
+	// Initialize has a program of a custom runtime get a POST to /initialize
+	// before its first event, as Function Compute does for a function with an
+	// initializer. A process whose answer is a failure is not used.
+	Initialize bool
+	Dir        string // the processes' working directory. Default: this process's
 	// Env is added to the environment. The processes are given this process's
-	// whole environment, as a developer expects, but for the variables with
-	// which Lambda would claim them; then Env; then FC_RUNTIME_API and what
-	// Function Compute says of an instance: FC_FUNCTION_NAME,
-	// FC_FUNCTION_HANDLER, FC_INSTANCE_ID, FC_REGION ("local") and
-	// FC_QUALIFIER.
+	// whole environment, as a developer expects, but for the variables of a
+	// platform's runtime API; then Env; then what Function Compute says of an
+	// instance: FC_FUNCTION_NAME, FC_FUNCTION_HANDLER, FC_FUNCTION_MEMORY_SIZE
+	// (512), FC_INSTANCE_ID, FC_REGION ("local") and FC_QUALIFIER. Those that
+	// ask for events are told what Lambda says too: AWS_LAMBDA_FUNCTION_NAME,
+	// AWS_LAMBDA_FUNCTION_MEMORY_SIZE, AWS_LAMBDA_FUNCTION_VERSION, _HANDLER,
+	// LAMBDA_TASK_ROOT and AWS_REGION, which stays what it is if it is set, or
+	// is AWS_DEFAULT_REGION or us-east-1. With AWS_LAMBDA_MAX_CONCURRENCY in
+	// Env, a process still gets one event at a time.
 	Env []string
 	// Processes is how many run. Each handles one event at a time. Default 1,
 	// to [MostProcesses].
@@ -32,7 +54,8 @@ type Config struct {
 	// one started. Default 60 s, 10 ms to 24 h.
 	Timeout time.Duration
 	// StartTimeout is how long a process may take from its start until it asks
-	// for its first event. Default 10 s, 10 ms to 10 min.
+	// for its first event, or until it listens and is initialized. Default 10 s,
+	// 10 ms to 10 min.
 	StartTimeout time.Duration
 	// Output receives what the processes print on stdout and stderr, a line a
 	// write, with "[name pid] " before it. The two lines that the SDK prints
@@ -49,6 +72,9 @@ type Config struct {
 func (c Config) withDefaults() (Config, error) {
 	if err := checkCommand(c.Command); err != nil {
 		return c, err
+	}
+	if c.Initialize && !c.Custom {
+		return c, &ConfigError{Field: "Initialize", Problem: "is for programs of a custom runtime: set Custom too"}
 	}
 	if c.Processes == 0 {
 		c.Processes = 1

@@ -229,6 +229,9 @@ func (c *crew) runOne(slot int, asked func()) *StartError {
 	case <-timer.C:
 		p.kill()
 		problem = fmt.Sprintf("it did not ask for an event within %v and was killed", c.r.cfg.StartTimeout)
+		if c.r.cfg.Custom {
+			problem = fmt.Sprintf("it was not ready within %v and was killed", c.r.cfg.StartTimeout)
+		}
 	}
 	select {
 	case <-p.exited:
@@ -241,7 +244,7 @@ func (c *crew) runOne(slot int, asked func()) *StartError {
 	}
 
 	c.r.mu.Lock()
-	useful := p.useful
+	useful, unready := p.useful, p.unready
 	c.r.mu.Unlock()
 	if useful {
 		if !c.isStopping() {
@@ -249,11 +252,16 @@ func (c *crew) runOne(slot int, asked func()) *StartError {
 		}
 		return nil
 	}
-	if problem == "" {
+	if unready != nil {
+		problem = fmt.Sprintf("it says that it cannot: %s: %s", unready.Type, unready.Message)
+	} else if problem == "" {
 		problem = "it ended before it had handled an event: " + p.status
 	}
+	hint := "its main must call functions.Start, fc.Start or lambda.Start, and come to it soon"
+	if c.r.cfg.Custom {
+		hint = fmt.Sprintf("it must serve HTTP on the port that FC_SERVER_PORT and PORT name, which was %d", p.port)
+	}
 	return &StartError{
-		Name: c.r.cfg.Name, Command: c.command[0], Problem: problem, Code: p.code, LogTail: p.out.tail(),
-		Hint: "its main must call functions.Start or fc.Start, and come to it soon",
+		Name: c.r.cfg.Name, Command: c.command[0], Problem: problem, Code: p.code, LogTail: p.out.tail(), Hint: hint,
 	}
 }

@@ -18,22 +18,32 @@ import (
 	"github.com/culvertio/culvert/functions/runtime"
 )
 
-// alone is a handler built with fc-runtime-go-sdk alone.
-var alone string
+// The handlers: built with fc-runtime-go-sdk alone, with aws-lambda-go alone,
+// with functions.Start, and a program for a custom runtime.
+var alone, awsAlone, started, program string
 
 func TestMain(m *testing.M) {
 	if name := os.Getenv("CULVERT_TEST_PARENT"); name != "" {
 		parent(name)
 		return
 	}
-	binary, cleanup, err := runtime.Build(context.Background(), "testdata/handlers/alone", "")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	var cleanups []func()
+	for binary, source := range map[*string]string{
+		&alone: "testdata/handlers/fcalone", &awsAlone: "testdata/handlers/awsalone",
+		&started: "../testdata/handlers/started", &program: "testdata/handlers/program",
+	} {
+		built, cleanup, err := runtime.Build(context.Background(), source, "")
+		cleanups = append(cleanups, cleanup)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		*binary = built
 	}
-	alone = binary
 	code := m.Run()
-	cleanup()
+	for _, cleanup := range cleanups {
+		cleanup()
+	}
 	if err := goleak.Find(); code == 0 && err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
@@ -96,13 +106,16 @@ func (p *printed) waitFor(t *testing.T, text string, times int) {
 	}
 }
 
-// start starts the handler and closes it at the test's end.
+// start starts a handler, alone if Command names no other, and closes it at the
+// test's end.
 func start(t *testing.T, cfg runtime.Config) (*runtime.Runtime, *printed) {
 	t.Helper()
 	out := newPrinted()
 	cfg.Output = out
 	cfg.Name = "orders"
-	cfg.Command = []string{alone}
+	if cfg.Command == nil {
+		cfg.Command = []string{alone}
+	}
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	r, err := runtime.Start(t.Context(), cfg)
 	if err != nil {

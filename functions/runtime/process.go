@@ -8,9 +8,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -28,29 +25,38 @@ type process struct {
 	cmd    *exec.Cmd
 	pid    int
 	out    *output
-	server *http.Server
+	arn    string        // of the function, as Lambda would name it
+	server *http.Server  // of the runtime APIs; nil for a program of a custom runtime
+	port   int           // that such a program must listen on, else 0
+	base   string        // of its URLs, once it listens
 	asked  chan struct{} // closed when it asks for its first event
 	events chan *invocation
 
 	dismissed chan struct{} // closed, under Runtime.mu, when its crew is stopped and it is at nothing
 
-	exited  chan struct{} // closed when all is over: reaped, output read unless Output blocks, server down
-	drained chan struct{} // closed when its output has been read and its server is down
-	status  string        // how it ended; set before exited is closed
-	code    int           // likewise
+	ended   chan struct{}      // closed when the process itself has ended
+	hung    context.Context    // ends when nothing more that it sent is waited for
+	hangUp  context.CancelFunc // ends hung
+	exited  chan struct{}      // closed when all is over: reaped, output read unless Output blocks, server down
+	drained chan struct{}      // closed when its output has been read and its server is down
+	status  string             // how it ended; set before exited is closed
+	code    int                // likewise
 
 	// Guarded by Runtime.mu.
-	polls   int         // open requests for the next event
-	current *invocation // what it works on
-	useful  bool        // it was given an event
-	gone    bool        // ended, or about to be killed
+	polls    int            // open requests for the next event
+	dialect  *dialect       // which runtime API it took its first event from; nil: none yet
+	unready  *FunctionError // what it said before that of why it will not
+	current  *invocation    // what it works on
+	answered string         // the id of the request that it answered last
+	useful   bool           // it was given an event
+	gone     bool           // ended, or about to be killed
 
 	signals sync.Mutex // guards reaped
 	reaped  bool       // its id may belong to another process by now
 }
 
-// launch starts a process and its server. Both end by themselves when the
-// process does; exited says when that is done.
+// launch starts a process and what gives it its events. Both end by themselves
+// when the process does; exited says when that is done.
 func (c *crew) launch(slot int) (*process, *StartError) {
 	r := c.r
 	fail := func(doing string, err error) (*process, *StartError) {
@@ -59,27 +65,30 @@ func (c *crew) launch(slot int) (*process, *StartError) {
 			Hint: "Command must be a program for this machine that this user may run",
 		}
 	}
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return fail("listen on the loopback interface", err)
-	}
-	read, write, err := os.Pipe()
-	if err != nil {
-		_ = listener.Close()
-		return fail("make a pipe for its output", err)
-	}
 	p := &process{
 		r: r, crew: c, slot: slot,
 		asked:     make(chan struct{}),
 		events:    make(chan *invocation, 1), // room for the one of current
 		dismissed: make(chan struct{}),
+		ended:     make(chan struct{}),
 		exited:    make(chan struct{}),
 		drained:   make(chan struct{}),
+	}
+	p.hung, p.hangUp = context.WithCancel(context.Background())
+	env := c.environment(slot)
+	listener, env, err := p.door(env)
+	if err != nil {
+		return fail("listen on the loopback interface", err)
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		p.shut(listener)
+		return fail("make a pipe for its output", err)
 	}
 	// No context: what ends a process is kill, with all its group.
 	p.cmd = exec.CommandContext(context.Background(), c.command[0], c.command[1:]...)
 	p.cmd.Dir = r.cfg.Dir
-	p.cmd.Env = c.environment(slot, listener.Addr().String())
+	p.cmd.Env = env
 	// One pipe for both keeps the order in which they were written. It is a
 	// file, not a writer, so that Wait does not wait for a grandchild that
 	// holds it open.
@@ -87,16 +96,12 @@ func (c *crew) launch(slot int) (*process, *StartError) {
 	err = r.spawner.start(p.cmd)
 	_ = write.Close()
 	if err != nil {
-		_, _ = read.Close(), listener.Close()
+		_ = read.Close()
+		p.shut(listener)
 		return fail("start it", err)
 	}
 	p.pid = p.cmd.Process.Pid
 	p.out = &output{to: r.out, prefix: fmt.Sprintf("[%s %d] ", r.cfg.Name, p.pid), requests: r.requests}
-	p.server = &http.Server{
-		Handler:           p.api(),
-		ReadHeaderTimeout: time.Minute,
-		ErrorLog:          slog.NewLogLogger(r.cfg.Logger.Handler(), slog.LevelDebug),
-	}
 
 	r.mu.Lock()
 	c.processes[slot] = p
@@ -109,11 +114,52 @@ func (c *crew) launch(slot int) (*process, *StartError) {
 	return p, nil
 }
 
+// door is where the process and its events meet: a listener for the runtime
+// APIs, or a port for a program of a custom runtime. It adds to env where that
+// is.
+func (p *process) door(env []string) (net.Listener, []string, error) {
+	if p.r.cfg.Custom {
+		port, err := p.r.reservePort()
+		if err != nil {
+			return nil, nil, err
+		}
+		p.port = port
+		return nil, append(env, fmt.Sprintf("FC_SERVER_PORT=%d", port), fmt.Sprintf("PORT=%d", port)), nil
+	}
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	p.arn = "arn:aws:lambda:" + regionIn(env) + ":" + lambdaAccount + ":function:" + p.r.cfg.Name
+	p.server = &http.Server{
+		Handler:           p.api(),
+		ReadHeaderTimeout: time.Minute,
+		ErrorLog:          slog.NewLogLogger(p.r.cfg.Logger.Handler(), slog.LevelDebug),
+	}
+	env = append(env, p.crew.lambdaEnvironment(env)...)
+	address := listener.Addr().String()
+	return listener, append(env, "FC_RUNTIME_API="+address, "AWS_LAMBDA_RUNTIME_API="+address), nil
+}
+
+// shut undoes door.
+func (p *process) shut(listener net.Listener) {
+	p.hangUp()
+	if listener != nil {
+		_ = listener.Close()
+	} else {
+		p.r.releasePort(p.port)
+	}
+}
+
 // live blocks until the process has ended, then clears up after it.
 func (p *process) live(listener net.Listener, printed *os.File) {
 	var servants sync.WaitGroup
 	servants.Go(func() { p.out.readFrom(printed) })
-	servants.Go(func() { _ = p.server.Serve(listener) })
+	if p.server != nil {
+		servants.Go(func() { _ = p.server.Serve(listener) })
+	} else {
+		servants.Go(p.drive)
+	}
 	_ = p.cmd.Wait()
 	p.signals.Lock()
 	p.reaped = true
@@ -121,14 +167,19 @@ func (p *process) live(listener net.Listener, printed *os.File) {
 	// does, and else the number is not given out anew this quickly.
 	killGroup(p.pid)
 	p.signals.Unlock()
+	close(p.ended)
 
 	// With the process gone, reading and serving end at once, unless somebody
 	// else holds an end.
 	_ = printed.SetReadDeadline(time.Now().Add(leftovers))
-	ctx, cancel := context.WithTimeout(context.Background(), leftovers)
-	defer cancel()
-	if p.server.Shutdown(ctx) != nil {
-		_ = p.server.Close()
+	late := time.AfterFunc(leftovers, p.hangUp)
+	defer late.Stop()
+	if p.server != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), leftovers)
+		defer cancel()
+		if p.server.Shutdown(ctx) != nil {
+			_ = p.server.Close()
+		}
 	}
 	go func() {
 		servants.Wait()
@@ -141,6 +192,7 @@ func (p *process) live(listener net.Listener, printed *os.File) {
 	case <-blocked.C: // in Output: neither a deadline nor Close waits for that
 	}
 	_ = printed.Close()
+	p.shut(listener)
 	p.status, p.code = p.cmd.ProcessState.String(), p.cmd.ProcessState.ExitCode()
 
 	r := p.r
@@ -216,21 +268,4 @@ func (p *process) signal(send func(pid int)) {
 	if !p.reaped {
 		send(p.pid)
 	}
-}
-
-// environment is what a process is given; see [Config.Env].
-func (c *crew) environment(slot int, api string) []string {
-	r := c.r
-	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
-		return strings.HasPrefix(entry, "AWS_LAMBDA_RUNTIME_API=") || strings.HasPrefix(entry, "_LAMBDA_SERVER_PORT=")
-	})
-	env = append(env, r.cfg.Env...)
-	return append(env, // later entries win
-		"FC_RUNTIME_API="+api,
-		"FC_FUNCTION_NAME="+r.cfg.Name,
-		"FC_FUNCTION_HANDLER="+filepath.Base(c.command[0]),
-		fmt.Sprintf("FC_INSTANCE_ID=%s-%d", r.cfg.Name, slot),
-		"FC_REGION="+region,
-		"FC_QUALIFIER="+qualifier,
-	)
 }

@@ -1,9 +1,19 @@
-// Package runtime runs handlers on this machine: it serves the runtime API of
-// Function Compute (version 2020-11-11) to unmodified handler binaries.
+// Package runtime runs handlers on this machine. To unmodified handler
+// binaries it serves the runtime APIs of Function Compute (version 2020-11-11)
+// and of AWS Lambda (version 2018-06-01); to programs for a custom runtime of
+// Function Compute, in any language, it posts events ([Config.Custom]).
 //
-// Each process has a listener of its own on the loopback interface, so that
-// it is known who asks and who answers, and is given one event at a time. A
-// process that crashes, hangs or is killed is replaced.
+// A handler binary is told of both APIs, FC_RUNTIME_API and
+// AWS_LAMBDA_RUNTIME_API, and takes the one that it was built for: each SDK
+// looks at its own variable only, and functions.Start prefers Function
+// Compute. Whichever a process asks for an event first is its API for good. It
+// gets no event over the other, where its answers are refused.
+//
+// Each process has a listener or a port of its own on the loopback interface,
+// so that it is known who asks and who answers, and is given one event at a
+// time. A process that crashes, hangs or is killed is replaced. As on the
+// platforms, a panic is the function's failure; aws-lambda-go then ends its
+// process, which is started anew.
 //
 // On Linux the processes die with this one, whatever ends it; elsewhere only
 // Close ends them.
@@ -50,6 +60,7 @@ type Runtime struct {
 	crews   []*crew       // all that may have processes: crew, one that starts, and those that end
 	waiting []*invocation // for a free process, first come first served
 	count   int           // of requests
+	ports   map[int]bool  // that processes were given
 }
 
 // Start starts the handler's processes and blocks until one of them asks for
@@ -67,6 +78,7 @@ func Start(ctx context.Context, cfg Config) (*Runtime, error) {
 		spawner:   startSpawner(),
 		requests:  rand.Text(),
 		replacing: make(chan struct{}, 1),
+		ports:     make(map[int]bool),
 	}
 	if err := r.takeOver(ctx, cfg.Command); err != nil {
 		_ = r.Close(ctx)

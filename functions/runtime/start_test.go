@@ -175,11 +175,11 @@ func TestTheSDKsMarksAreLeftOutOfTheOutputButItsComplaintsStay(t *testing.T) {
 
 func TestAHandlerSeesTheParentsEnvironmentItsOwnAndFunctionComputes(t *testing.T) {
 	t.Setenv("FROM_PARENT", "p")
-	t.Setenv("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1")
+	t.Setenv("_LAMBDA_SERVER_PORT", "1")
 	t.Setenv("FC_RUNTIME_API", "127.0.0.1:1")
 	r, _ := start(t, runtime.Config{Env: []string{"OWN=o", "FC_FUNCTION_NAME=mine"}})
 	for name, want := range map[string]string{
-		"FROM_PARENT": "p", "AWS_LAMBDA_RUNTIME_API": "", "OWN": "o", "FC_FUNCTION_NAME": "orders", "FC_INSTANCE_ID": "orders-0",
+		"FROM_PARENT": "p", "_LAMBDA_SERVER_PORT": "", "OWN": "o", "FC_FUNCTION_NAME": "orders", "FC_INSTANCE_ID": "orders-0",
 	} {
 		answers(t, r, event("environment", name), `"`+want+`"`)
 	}

@@ -132,14 +132,20 @@ func handle(ctx context.Context, payload []byte) (any, error) {
 		os.Exit(9)
 	case "text error":
 		post(fc.RequestID+"/error", o.Text)
+	case "ask elsewhere": // and wait for ever
+		send("GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n")
+	case "answer elsewhere":
+		return postTo("/2018-06-01/runtime/invocation/"+fc.RequestID+"/response", "{}"), nil
 	case "elsewhere":
 		return post("nowhere", "{}"), nil
 	}
 	return nil, nil
 }
 
-func post(to, body string) int {
-	resp, err := http.Post("http://"+os.Getenv("FC_RUNTIME_API")+"/2020-11-11/runtime/invocation/"+to, "application/json", strings.NewReader(body))
+func post(to, body string) int { return postTo("/2020-11-11/runtime/invocation/"+to, body) }
+
+func postTo(path, body string) int {
+	resp, err := http.Post("http://"+os.Getenv("FC_RUNTIME_API")+path, "application/json", strings.NewReader(body))
 	if err != nil {
 		panic(err)
 	}
