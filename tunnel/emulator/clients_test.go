@@ -143,7 +143,7 @@ func TestATunnelIsDescribed(t *testing.T) {
 	before := time.Now().UnixNano()
 	mustWrite(t, e, putOf("a", 2))
 	a := describe()
-	if got, want := states(a), "ProcessStream, BaseData TERMINATED 0 false, Stream OPEN 0 true"; got != want {
+	if got, want := states(a), "ProcessStream, BaseData TERMINATED 1 false, Stream OPEN 0 true"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	if rpo := a.GetTunnelRpo(); rpo < before/1000*1000 || rpo > time.Now().UnixNano() {
@@ -154,7 +154,7 @@ func TestATunnelIsDescribed(t *testing.T) {
 		t.Errorf("list %v", list)
 	}
 	rpo := must[tunnelpb.GetRpoResponse](t, e, "/tunnel/getrpo", &tunnelpb.GetRpoRequest{TunnelId: &id})
-	if got := string(rpo.GetTunnelRpoInfos()); !strings.Contains(got, `"BaseData":{"Status":"TERMINATED","TotalCount":0`) || !strings.Contains(got, `"Stream":{"Status":"OPEN"`) {
+	if got := string(rpo.GetTunnelRpoInfos()); !strings.Contains(got, `"BaseData":{"Status":"TERMINATED","TotalCount":1`) || !strings.Contains(got, `"Stream":{"Status":"OPEN"`) {
 		t.Errorf("rpo %s", got)
 	}
 }

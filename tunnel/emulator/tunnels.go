@@ -205,9 +205,9 @@ type rpo struct {
 	channel *channel
 }
 
-// consumed is how far a channel has been read, with what was asked for last
-// yet to come.
-func (ch *channel) consumed() int { return ch.read }
+// consumed is how far a channel has been read: what is before the last token
+// asked for, or before the checkpoint.
+func (ch *channel) consumed() int { return max(ch.read, ch.committed) }
 
 // acknowledged is how far a channel's checkpoint has come.
 func (ch *channel) acknowledged() int { return ch.committed }

@@ -1,0 +1,234 @@
+package emulator
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/culvertio/culvert/tunnel/plainbuffer"
+	"github.com/culvertio/culvert/tunnel/tunnelpb"
+)
+
+// newDayOf makes a table whose stream keeps a day.
+func newDayOf(t testing.TB, e *Emulator) {
+	t.Helper()
+	if err := e.CreateTable(TableSpec{Name: "t", Key: []KeyColumn{{"k", plainbuffer.String}}, StreamHours: 24}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func numbers(t testing.TB, records []*tunnelpb.Record) string {
+	t.Helper()
+	var s []string
+	for _, r := range records {
+		s = append(s, fmt.Sprint(decodeRow(t, r).Columns[0].Value.Integer()))
+	}
+	return strings.Join(s, " ")
+}
+
+func TestAStreamThatFallsBehindSkipsWhatHasExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEmulator(t, Config{PageRecords: 2})
+		newDayOf(t, e)
+		id := newTunnelOf(t, e, tunnelpb.TunnelType_STREAM, nil)
+		client := connect(t, e, id, 10)
+		const ch = "Stream_0000"
+		start, sequence := token(t, e, id, client, ch)
+		for i := range int64(6) {
+			mustWrite(t, e, putOf("a", i))
+			time.Sleep(time.Hour)
+		}
+		client = connect(t, e, id, 10)
+		first := read(t, e, id, client, ch, start)
+		if err := commit(t, e, id, client, ch, first.GetNextToken(), sequence+1); err != nil {
+			t.Fatal(err)
+		}
+		// Changes 0 to 3 expire; the checkpoint stands before 2.
+		time.Sleep(21*time.Hour + time.Minute)
+		client = connect(t, e, id, 10)
+		if n, err := e.Remaining("t", "feed"); n != 2 || err != nil {
+			t.Errorf("%d records remain, %v; want 2", n, err)
+		}
+		records, next := drain(t, e, id, client, ch)
+		if got := numbers(t, records); got != "4 5" {
+			t.Errorf("changes %s, want 4 5", got)
+		}
+		rpo := must[tunnelpb.DescribeTunnelResponse](t, e, "/tunnel/describe", &tunnelpb.DescribeTunnelRequest{TableName: new("t"), TunnelName: new("feed")})
+		if got := rpo.GetChannels()[0].GetChannelCount(); got != 2 {
+			t.Errorf("%d records are consumed, want the 2 from before: the others are lost or not acknowledged", got)
+		}
+		if rpo.GetTunnel().GetExpired() {
+			t.Error("a stream tunnel that lost records has expired")
+		}
+		// No reader needs a token from before the checkpoint.
+		_, err := call[tunnelpb.ReadRecordsResponse](t, e, "/tunnel/readrecords", &tunnelpb.ReadRecordsRequest{
+			TunnelId: &id, ClientId: &client, ChannelId: new(ch), Token: &start,
+		})
+		wantCode(t, err, "OTSTunnelServerUnavailable")
+		if err == nil || !strings.Contains(err.Error(), "OTSTrimmedDataAccess") {
+			t.Errorf("error %v", err)
+		}
+		// An empty page gives the same token again, though all before it expires.
+		time.Sleep(30 * time.Hour)
+		client = connect(t, e, id, 10)
+		if again := read(t, e, id, client, ch, next); again.GetNextToken() != next || len(again.GetRecords()) != 0 {
+			t.Errorf("token %s, want %s", again.GetNextToken(), next)
+		}
+		mustWrite(t, e, putOf("a", 6))
+		if got := numbers(t, read(t, e, id, client, ch, next).GetRecords()); got != "6" {
+			t.Errorf("changes %s, want 6", got)
+		}
+	})
+}
+
+func TestATunnelWhoseBaseDataIsNotReadInTimeExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEmulator(t, Config{PageRecords: 1, ClientTimeout: 24 * time.Hour})
+		newDayOf(t, e)
+		mustWrite(t, e, putOf("a", 1))
+		mustWrite(t, e, putOf("b", 1))
+		id := newTunnelOf(t, e, tunnelpb.TunnelType_BASE_AND_STREAM, nil)
+		time.Sleep(23 * time.Hour)
+		client := connect(t, e, id, 24*3600)
+		at, sequence := token(t, e, id, client, "BaseData_0000")
+		a := read(t, e, id, client, "BaseData_0000", at)
+		time.Sleep(2 * time.Hour)
+		for _, err := range []error{
+			func() error {
+				_, err := call[tunnelpb.ConnectResponse](t, e, "/tunnel/connect", &tunnelpb.ConnectRequest{TunnelId: &id})
+				return err
+			}(),
+			func() error {
+				_, err := call[tunnelpb.HeartbeatResponse](t, e, "/tunnel/heartbeat", &tunnelpb.HeartbeatRequest{TunnelId: &id, ClientId: &client})
+				return err
+			}(),
+			func() error {
+				_, err := call[tunnelpb.ReadRecordsResponse](t, e, "/tunnel/readrecords", &tunnelpb.ReadRecordsRequest{
+					TunnelId: &id, ClientId: &client, ChannelId: new("BaseData_0000"), Token: &at,
+				})
+				return err
+			}(),
+			func() error {
+				_, err := call[tunnelpb.GetCheckpointResponse](t, e, "/tunnel/getcheckpoint", &tunnelpb.GetCheckpointRequest{
+					TunnelId: &id, ClientId: &client, ChannelId: new("BaseData_0000"),
+				})
+				return err
+			}(),
+			commit(t, e, id, client, "BaseData_0000", a.GetNextToken(), sequence+1),
+			scheduled(t, e, id, tunnelpb.ChannelStatus_OPEN, "Stream_0000"),
+		} {
+			wantCode(t, err, "OTSTunnelExpired")
+		}
+		list := must[tunnelpb.ListTunnelResponse](t, e, "/tunnel/list", &tunnelpb.ListTunnelRequest{}).GetTunnels()
+		if !list[0].GetExpired() {
+			t.Error("it is not listed as expired")
+		}
+		must[tunnelpb.ShutdownResponse](t, e, "/tunnel/shutdown", &tunnelpb.ShutdownRequest{TunnelId: &id, ClientId: &client})
+		must[tunnelpb.DeleteTunnelResponse](t, e, "/tunnel/delete", &tunnelpb.DeleteTunnelRequest{TableName: new("t"), TunnelName: new("feed")})
+	})
+}
+
+func TestATunnelWhoseBaseDataIsReadInTimeLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEmulator(t, Config{})
+		newDayOf(t, e)
+		mustWrite(t, e, putOf("a", 1))
+		id := newTunnelOf(t, e, tunnelpb.TunnelType_BASE_AND_STREAM, nil)
+		time.Sleep(23 * time.Hour)
+		consume(t, e, id)
+		time.Sleep(2 * time.Hour)
+		mustWrite(t, e, putOf("a", 2))
+		if got := numbers(t, consume(t, e, id)); got != "2" {
+			t.Errorf("changes %s, want 2", got)
+		}
+	})
+}
+
+func TestBaseDataAloneNeverExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEmulator(t, Config{})
+		newDayOf(t, e)
+		mustWrite(t, e, putOf("a", 1))
+		id := newTunnelOf(t, e, tunnelpb.TunnelType_BASE_DATA, nil)
+		time.Sleep(1000 * time.Hour)
+		if got := numbers(t, consume(t, e, id)); got != "1" {
+			t.Errorf("rows %s, want 1", got)
+		}
+	})
+}
+
+func TestAStepOfTheClockExpiresChanges(t *testing.T) {
+	e := newEmulator(t, Config{})
+	newDayOf(t, e)
+	id := newTunnelOf(t, e, tunnelpb.TunnelType_STREAM, nil)
+	mustWrite(t, e, putOf("a", 1))
+	e.clock.step(25 * time.Hour)
+	if n, err := e.Remaining("t", "feed"); n != 0 || err != nil {
+		t.Errorf("%d records remain, %v", n, err)
+	}
+	mustWrite(t, e, putOf("a", 2))
+	if got := numbers(t, consume(t, e, id)); got != "2" {
+		t.Errorf("changes %s, want 2", got)
+	}
+}
+
+func TestATunnelWhoseStreamIsDisabledExpires(t *testing.T) {
+	e := newEmulator(t, Config{})
+	newDayOf(t, e)
+	id := newTunnelOf(t, e, tunnelpb.TunnelType_STREAM, nil)
+	client := connect(t, e, id, 10)
+	mustWrite(t, e, putOf("a", 1))
+	table, err := e.table("t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table.mu.Lock()
+	table.disableStream()
+	table.mu.Unlock()
+	_, err = call[tunnelpb.HeartbeatResponse](t, e, "/tunnel/heartbeat", &tunnelpb.HeartbeatRequest{TunnelId: &id, ClientId: &client})
+	wantCode(t, err, "OTSTunnelExpired")
+	mustWrite(t, e, putOf("a", 2))
+
+	// A stream that is enabled later is another one.
+	must[tunnelpb.DeleteTunnelResponse](t, e, "/tunnel/delete", &tunnelpb.DeleteTunnelRequest{TableName: new("t"), TunnelName: new("feed")})
+	id = newTunnelOf(t, e, tunnelpb.TunnelType_STREAM, &tunnelpb.StreamTunnelConfig{Flag: tunnelpb.StartOffsetFlag_EARLIEST.Enum()})
+	mustWrite(t, e, putOf("a", 3))
+	if got := numbers(t, consume(t, e, id)); got != "3" {
+		t.Errorf("changes %s, want 3", got)
+	}
+}
+
+func TestWhatHasExpiredIsForgotten(t *testing.T) {
+	var l changeLog
+	row := func(n int64) *plainbuffer.Row {
+		return &plainbuffer.Row{Key: keyOf("a"), Columns: []plainbuffer.Cell{
+			{Name: []byte("n"), Value: plainbuffer.IntegerValue(n)}, {Name: []byte("b"), Value: plainbuffer.BlobValue(make([]byte, 100_000))},
+		}}
+	}
+	for i := range int64(200) {
+		l.append(tunnelpb.ActionType_PUT_ROW, row(i), nil, i)
+	}
+	kept := l.pieces(150, 151)
+	want := string(kept[0])
+	l.trim(150)
+	held := 0
+	for _, c := range l.chunks {
+		held += cap(c)
+	}
+	if l.first != 150 || l.end() != 200 || held > 50*100_000+2*maxChunkBytes {
+		t.Errorf("from %d to %d, %d bytes", l.first, l.end(), held)
+	}
+	if got := l.pieces(150, 151); string(got[0]) != want {
+		t.Error("an entry has changed")
+	}
+	l.trim(1000)
+	if l.first != 200 || len(l.chunks) != 0 || l.before(200) != 199 {
+		t.Errorf("first %d, %d chunks, the last entry's time is %d", l.first, len(l.chunks), l.before(200))
+	}
+	l.append(tunnelpb.ActionType_PUT_ROW, row(200), nil, 100)
+	if l.timestamp(200) != 199 || l.last.RowIndex != 1 {
+		t.Errorf("the next position is %+v", l.last)
+	}
+}
