@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/culvertio/culvert/tunnel/plainbuffer"
@@ -9,8 +10,9 @@ import (
 
 // The calls on a channel. Only the client that holds it may make them.
 
-// hold runs f on a channel that the client holds, under the tunnel's lock.
-func (e *Emulator) hold(tunnelID, clientID, channelID string, f func(*tunnel, *channel) error) error {
+// hold runs f on a channel that the client holds, under the tunnel's lock. With
+// foreign, the client need not hold it, nor be there.
+func (e *Emulator) hold(tunnelID, clientID, channelID string, foreign bool, f func(*tunnel, *channel) error) error {
 	n, err := e.tunnelByID(tunnelID)
 	if err != nil {
 		return err
@@ -19,6 +21,9 @@ func (e *Emulator) hold(tunnelID, clientID, channelID string, f func(*tunnel, *c
 	defer n.mu.Unlock()
 	if err := n.update(); err != nil {
 		return err
+	}
+	if ch, ok := n.byID[channelID]; ok && foreign {
+		return f(n, ch)
 	}
 	ch, err := n.held(clientID, channelID)
 	if err != nil {
@@ -29,7 +34,7 @@ func (e *Emulator) hold(tunnelID, clientID, channelID string, f func(*tunnel, *c
 
 func (e *Emulator) getCheckpoint(q *tunnelpb.GetCheckpointRequest) (*tunnelpb.GetCheckpointResponse, error) {
 	answer := &tunnelpb.GetCheckpointResponse{}
-	err := e.hold(q.GetTunnelId(), q.GetClientId(), q.GetChannelId(), func(_ *tunnel, ch *channel) error {
+	err := e.hold(q.GetTunnelId(), q.GetClientId(), q.GetChannelId(), e.Switches().ForeignGetCheckpoint, func(_ *tunnel, ch *channel) error {
 		answer.Checkpoint, answer.SequenceNumber = new(ch.checkpoint), new(ch.sequence)
 		return nil
 	})
@@ -37,7 +42,7 @@ func (e *Emulator) getCheckpoint(q *tunnelpb.GetCheckpointRequest) (*tunnelpb.Ge
 }
 
 func (e *Emulator) checkpoint(q *tunnelpb.CheckpointRequest) (*tunnelpb.CheckpointResponse, error) {
-	err := e.hold(q.GetTunnelId(), q.GetClientId(), q.GetChannelId(), func(n *tunnel, ch *channel) error {
+	err := e.hold(q.GetTunnelId(), q.GetClientId(), q.GetChannelId(), e.Switches().ForeignCheckpoint, func(n *tunnel, ch *channel) error {
 		if q.GetSequenceNumber() != ch.sequence+1 {
 			return failf(codeSequenceNotMatch, "The sequence number of channel %s must be %d, not %d.", ch.id, ch.sequence+1, q.GetSequenceNumber())
 		}
@@ -69,10 +74,7 @@ func (n *tunnel) position(ch *channel, token string) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		at, _ := slices.BinarySearchFunc(ch.rows, key, func(r *row, key []plainbuffer.Cell) int {
-			return compareKeys(r.key, key)
-		})
-		return at, nil
+		return ch.seek(key), nil
 	}
 	at, err := parseStreamToken(token, ch.partition.number)
 	if err != nil {
@@ -133,23 +135,31 @@ type page struct {
 	next   string
 	more   bool
 
-	base bool
-	rows []*row // all from the token on
+	base  bool
+	rows  []*row // all from the token on
+	table *table
 	pageSize
 }
 
 // pageSize bounds a page: it ends with the record that reaches one of them.
-type pageSize struct{ records, bytes int }
+// The rest is how it deviates from a plain one.
+type pageSize struct {
+	records, bytes int
+
+	repeat         int  // how many of its last records the next page brings again
+	finishedAlone  bool // the token of the end comes on a page without records
+	wrongChecksums bool
+}
 
 // readRecords answers with as many records as a page may hold. It does not
 // wait for any.
-func (e *Emulator) readRecords(body []byte) ([][]byte, error) {
+func (e *Emulator) readRecords(body []byte, f pageFault) ([][]byte, error) {
 	var q tunnelpb.ReadRecordsRequest
 	if err := parse(body, &q); err != nil {
 		return nil, err
 	}
 	var p page
-	err := e.hold(q.GetTunnelId(), q.GetClientId(), q.GetChannelId(), func(n *tunnel, ch *channel) error {
+	err := e.hold(q.GetTunnelId(), q.GetClientId(), q.GetChannelId(), e.Switches().ForeignReadRecords, func(n *tunnel, ch *channel) error {
 		n.table.mu.RLock()
 		defer n.table.mu.RUnlock()
 		at, err := n.position(ch, q.GetToken())
@@ -160,11 +170,17 @@ func (e *Emulator) readRecords(body []byte) ([][]byte, error) {
 			return err
 		}
 		ch.read, ch.readAt = at, n.table.clock.now()
-		p = n.readPage(ch, at, pageSize{e.config.PageRecords, e.config.PageBytes})
+		p = n.readPage(ch, at, e.pageSize(f))
 		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	if f.records > 0 || f.bytes > 0 {
+		e.injector.happened(FaultPageSize)
+	}
+	if f.repeat > 0 && (len(p.pieces) > 0 || len(p.rows) > 0) {
+		e.injector.happened(FaultRepeatPage)
 	}
 	return p.encode(), nil
 }
@@ -196,7 +212,7 @@ const trimmedText = "Requested stream data is already trimmed or does not exist.
 // the token of it. Both locks are held.
 func (n *tunnel) readPage(ch *channel, at int, size pageSize) page {
 	if ch.base {
-		return page{base: true, rows: ch.rows[at:], pageSize: size}
+		return page{base: true, rows: ch.rows[at:], table: n.table, pageSize: size}
 	}
 	log := &ch.partition.log
 	end, ends := n.end(ch)
@@ -204,11 +220,38 @@ func (n *tunnel) readPage(ch *channel, at int, size pageSize) page {
 		end = log.end()
 	}
 	to := log.upTo(at, end, size)
-	p := page{pieces: log.pieces(at, to), next: finished, more: to < end}
-	if p.more || !ends {
-		p.next = streamToken(ch.partition.number, to, log.before(to))
+	next, ended := size.ending(to-at, end-at, ends)
+	p := page{pieces: log.pieces(at, to), next: finished, pageSize: size}
+	if !ended {
+		p.next = streamToken(ch.partition.number, at+next, log.before(at+next))
+		p.more = at+next < end || ends
 	}
 	return p
+}
+
+// ending says where the page after one of n records begins, counted from where
+// that one does, if left records are there and then the channel ends or not.
+// ended: there is no page after it.
+func (s pageSize) ending(n, left int, ends bool) (next int, ended bool) {
+	switch {
+	case s.repeat > 0 && n > 0:
+		return n - min(s.repeat, n), false
+	case ends && n == left && (n == 0 || !s.finishedAlone):
+		return n, true
+	}
+	return n, false
+}
+
+// pageSize is the bounds of a page that is read now.
+func (e *Emulator) pageSize(f pageFault) pageSize {
+	switches := e.Switches()
+	return pageSize{
+		records:        cmp.Or(f.records, e.config.PageRecords),
+		bytes:          cmp.Or(f.bytes, e.config.PageBytes),
+		repeat:         f.repeat,
+		finishedAlone:  switches.FinishedAlone,
+		wrongChecksums: switches.WrongChecksums,
+	}
 }
 
 // pageEndRoom is more than the end of a page takes.
@@ -224,14 +267,23 @@ func (p *page) encode() [][]byte {
 	for ; n < min(len(p.rows), p.records) && len(b) < p.bytes; n++ {
 		r := p.rows[n]
 		scratch = plainbuffer.Append(scratch[:0], &plainbuffer.Row{Key: r.key, Columns: r.columns})
+		if p.wrongChecksums {
+			spoil(scratch)
+		}
 		if n == 1 {
 			// Rows of a table are mostly alike.
 			b = slices.Grow(b, min(p.bytes, (len(p.rows)-1)*len(b))+len(b)+pageEndRoom)
 		}
 		b = appendRecord(b, tunnelpb.ActionType_PUT_ROW, scratch, nil)
 	}
-	if n == len(p.rows) {
-		return [][]byte{appendPageEnd(b, finished, false)}
+	next, ended := p.ending(n, len(p.rows), true)
+	switch {
+	case ended:
+		b = appendPageEnd(b, finished, false)
+	case next == len(p.rows):
+		b = appendPageEnd(b, baseToken(p.table.bound(plainbuffer.InfMax)), true)
+	default:
+		b = appendPageEnd(b, baseToken(p.rows[next].key), true)
 	}
-	return [][]byte{appendPageEnd(b, baseToken(p.rows[n].key), true)}
+	return [][]byte{b}
 }

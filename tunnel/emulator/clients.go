@@ -27,7 +27,10 @@ func (e *Emulator) connect(q *tunnelpb.ConnectRequest) (*tunnelpb.ConnectRespons
 	if err := n.update(); err != nil {
 		return nil, err
 	}
-	c := &client{id: newID(), tag: q.GetClientConfig().GetClientTag(), timeout: timeout, seen: time.Now()}
+	c := &client{
+		id: newID(), tag: q.GetClientConfig().GetClientTag(), timeout: timeout, seen: time.Now(),
+		served: !e.Switches().HandOutAtHeartbeat,
+	}
 	n.clients = append(n.clients, c)
 	n.logger.Info("client connected", "client", c.id, "tag", c.tag, "timeout", timeout)
 	n.assign()
@@ -49,8 +52,47 @@ func (e *Emulator) heartbeat(q *tunnelpb.HeartbeatRequest) (*tunnelpb.HeartbeatR
 	if err != nil {
 		return nil, err
 	}
-	c.seen = time.Now()
-	for _, report := range q.GetChannels() {
+	now := time.Now()
+	switches := e.Switches()
+	if c.early(now) {
+		switch switches.EarlyHeartbeats {
+		case EarlyIgnored:
+			c.seen = now
+			return c.answer, nil
+		case EarlyThrottled:
+			return nil, failf(codeTunnelUnavailable, "The heartbeat of client %s is too early: the last one was %v ago.", c.id, now.Sub(c.taken))
+		}
+	}
+	c.seen, c.taken, c.served = now, now, true
+	n.take(c, q.GetChannels())
+	n.assign()
+	if switches.ClosingReopens {
+		n.reopen(c, q.GetChannels())
+	}
+	c.beats++
+	c.answer = n.answer(c, switches)
+	return c.answer, nil
+}
+
+// early says whether a heartbeat of now is an early one. A client's first is
+// not.
+func (c *client) early(now time.Time) bool {
+	return !c.taken.IsZero() && now.Sub(c.taken) < min(c.timeout/10, maxEarly)
+}
+
+// maxEarly bounds how soon after another a heartbeat is early: the official
+// workers' shortest interval.
+const maxEarly = 5 * time.Second
+
+// take takes what a client reports of its channels.
+func (n *tunnel) take(c *client, reports []*tunnelpb.Channel) {
+	for _, ch := range n.channels {
+		named := func(r *tunnelpb.Channel) bool { return r.GetChannelId() == ch.id }
+		if ch.told == c.id && !slices.ContainsFunc(reports, named) {
+			ch.told = ""
+		}
+	}
+	for _, report := range reports {
 		ch, ok := n.byID[report.GetChannelId()]
 		if !ok {
 			continue
@@ -64,16 +106,43 @@ func (e *Emulator) heartbeat(q *tunnelpb.HeartbeatRequest) (*tunnelpb.HeartbeatR
 		}
 		n.move(ch, l)
 	}
-	n.assign()
+}
 
-	answer := &tunnelpb.HeartbeatResponse{}
-	for _, ch := range n.channels {
-		if !ch.lease.held(c.id) {
+// reopen calls off the asking back of those channels that a client knows it is
+// to give back, and has not: every other time.
+func (n *tunnel) reopen(c *client, reports []*tunnelpb.Channel) {
+	for _, report := range reports {
+		ch, ok := n.byID[report.GetChannelId()]
+		if !ok || ch.state != closing || !ch.lease.held(c.id) || report.GetVersion() != ch.version {
 			continue
 		}
-		status := tunnelpb.ChannelStatus_OPEN
-		if ch.state == closing {
+		if !ch.reopened {
+			ch.reopened = true
+			n.move(ch, ch.lease.calledOff())
+		}
+	}
+}
+
+// omitEvery is how many heartbeats of a client are answered until one leaves a
+// channel out, if any does.
+const omitEvery = 5
+
+// answer lists the channels that a client should hold.
+func (n *tunnel) answer(c *client, switches Switches) *tunnelpb.HeartbeatResponse {
+	answer := &tunnelpb.HeartbeatResponse{}
+	var opened []string
+	for _, ch := range n.channels {
+		var status tunnelpb.ChannelStatus
+		switch {
+		case ch.told == c.id && switches.TerminatedIsTold:
+			status = tunnelpb.ChannelStatus_TERMINATED
+		case !ch.lease.held(c.id):
+			continue
+		case ch.state == closing:
 			status = tunnelpb.ChannelStatus_CLOSING
+		default:
+			status = tunnelpb.ChannelStatus_OPEN
+			opened = append(opened, ch.id)
 		}
 		answer.Channels = append(answer.Channels, &tunnelpb.Channel{
 			ChannelId: &ch.id,
@@ -81,10 +150,14 @@ func (e *Emulator) heartbeat(q *tunnelpb.HeartbeatRequest) (*tunnelpb.HeartbeatR
 			Status:    status.Enum(),
 		})
 	}
+	if switches.OpenUnlisted && c.beats%omitEvery == 0 && len(opened) > 0 {
+		omitted := opened[c.beats/omitEvery%len(opened)]
+		answer.Channels = slices.DeleteFunc(answer.Channels, func(ch *tunnelpb.Channel) bool { return ch.GetChannelId() == omitted })
+	}
 	slices.SortFunc(answer.Channels, func(a, b *tunnelpb.Channel) int {
 		return strings.Compare(a.GetChannelId(), b.GetChannelId())
 	})
-	return answer, nil
+	return answer
 }
 
 func (e *Emulator) shutdown(q *tunnelpb.ShutdownRequest) (*tunnelpb.ShutdownResponse, error) {

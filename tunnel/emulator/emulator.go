@@ -14,6 +14,7 @@ package emulator
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -50,6 +51,11 @@ type Config struct {
 	// records or 900 KiB). PageRecords 1 to 100,000, PageBytes 1 to 64 MiB.
 	PageRecords int
 	PageBytes   int
+	// Switches say how the instance behaves where nobody knows what the real
+	// service does, and Faults what goes wrong on purpose. Both can be changed
+	// while it runs. The defaults are the zero values.
+	Switches Switches
+	Faults   Faults
 	// Logger gets a line for each tunnel and client that comes or goes, and at
 	// level Debug one for each channel that moves and each request that is
 	// refused. Nil: none.
@@ -99,7 +105,7 @@ func (c Config) withDefaults() (Config, error) {
 	case c.PageBytes < 1 || c.PageBytes > maxPageBytes:
 		return c, fmt.Errorf("emulator: a page of %d bytes: must be 1 to %d", c.PageBytes, maxPageBytes)
 	}
-	return c, nil
+	return c, errors.Join(c.Switches.validate(), c.Faults.validate(CallNames()))
 }
 
 // Emulator is one instance. Its methods may be called from many goroutines.
@@ -110,6 +116,8 @@ type Emulator struct {
 	routes map[string]route
 	closed atomic.Bool
 	clock  clock
+
+	injector injector
 
 	mu      sync.RWMutex
 	tables  map[string]*table
@@ -129,6 +137,8 @@ func New(c Config) (*Emulator, error) {
 		tunnels: make(map[string]*tunnel),
 	}
 	e.routes = e.makeRoutes()
+	e.clock.switches.set(c.Switches)
+	e.injector.set(c.Faults)
 	return e, nil
 }
 

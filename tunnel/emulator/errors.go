@@ -9,6 +9,8 @@ import (
 type Error struct {
 	Code    string // such as OTSObjectNotExist
 	Message string
+
+	status int // of the HTTP answer; 0: the code's
 }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
@@ -58,6 +60,17 @@ var statuses = map[string]int{
 	codeTunnelExpired:      http.StatusBadRequest,
 	codeTunnelUnavailable:  http.StatusServiceUnavailable,
 	codeUnsupported:        http.StatusBadRequest,
+}
+
+// httpStatus is the status of the answer that tells the error.
+func (e *Error) httpStatus() int {
+	if e.status != 0 {
+		return e.status
+	}
+	if status, ok := statuses[e.Code]; ok {
+		return status
+	}
+	return http.StatusInternalServerError
 }
 
 // failf makes an error.

@@ -43,13 +43,13 @@ func TestOnlyTheHoldersHigherVersionMovesAChannel(t *testing.T) {
 
 func TestAGoneClientsChannelsAreFreeAtOnce(t *testing.T) {
 	for _, s := range []state{open, closing} {
-		l, changed := lease{state: s, version: 5, client: "a"}.left("a")
+		l, changed := handover{}.left(lease{state: s, version: 5, client: "a"}, "a")
 		if want := (lease{state: closed, version: 6}); l != want || !changed {
 			t.Errorf("from %v: %+v", s, l)
 		}
 	}
 	other := lease{state: open, version: 5, client: "b"}
-	if l, changed := other.left("a"); l != other || changed {
+	if l, changed := (handover{}).left(other, "a"); l != other || changed {
 		t.Errorf("another client's channel became %+v", l)
 	}
 }
@@ -82,9 +82,9 @@ func TestChannelsAreSpreadAndNeverHeldTwice(t *testing.T) {
 		settle := func() {
 			seats := make([]seat, len(channels))
 			for i, l := range channels {
-				seats[i] = seat{l, ready(i)}
+				seats[i] = seat{lease: l, ready: ready(i)}
 			}
-			for _, m := range assign(clients, seats) {
+			for _, m := range (handover{}).assign(clients, seats) {
 				set(m.channel, m.to)
 			}
 		}
@@ -109,7 +109,7 @@ func TestChannelsAreSpreadAndNeverHeldTwice(t *testing.T) {
 				gone := rapid.SampledFrom(clients).Draw(t, "client")
 				clients = slices.DeleteFunc(clients, func(c string) bool { return c == gone })
 				for i, l := range channels {
-					if next, changed := l.left(gone); changed {
+					if next, changed := (handover{}).left(l, gone); changed {
 						set(i, next)
 					}
 				}
@@ -156,9 +156,9 @@ func TestChannelsAreSpreadAndNeverHeldTwice(t *testing.T) {
 func TestAJoiningClientMovesNoMoreChannelsThanItGets(t *testing.T) {
 	var seats []seat
 	for i := range 7 {
-		seats = append(seats, seat{lease{state: open, version: 1, client: []string{"a", "a", "a", "a", "b", "b", "b"}[i]}, true})
+		seats = append(seats, seat{lease: lease{state: open, version: 1, client: []string{"a", "a", "a", "a", "b", "b", "b"}[i]}, ready: true})
 	}
-	moves := assign([]string{"a", "b", "c"}, seats)
+	moves := handover{}.assign([]string{"a", "b", "c"}, seats)
 	var back []string
 	for _, m := range moves {
 		back = append(back, fmt.Sprint(m.to.state, m.to.client))

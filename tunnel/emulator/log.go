@@ -28,6 +28,7 @@ type changeLog struct {
 	trimmed int64 // the time of the last entry that has expired, microseconds; 0: none has
 	entries []entry
 	last    plainbuffer.Sequence // of the last entry
+	newest  int64                // the latest time of any entry so far
 
 	chunks     [][]byte // full, but for the last one; a chunk's capacity is its size
 	firstChunk uint32   // number of the first one that is kept
@@ -43,19 +44,18 @@ const (
 	maxChunkBytes = 1 << 20
 )
 
-// append adds a record at now (microseconds), or at the time of the record
-// before it if that is later. Positions rise and no two are equal. It sets
-// the row's sequence. origin is the row as it was, nil if the record does not
-// carry it.
-func (l *changeLog) append(action tunnelpb.ActionType, r, origin *plainbuffer.Row, now int64) {
-	if l.end() > 0 && now <= l.last.Timestamp {
-		l.last.RowIndex++
-	} else {
-		l.last = plainbuffer.Sequence{Timestamp: now}
-	}
+// append adds a record, at the position that its stamp gives it, and sets the
+// row's sequence. origin is the row as it was, nil if the record does not carry
+// it.
+func (l *changeLog) append(action tunnelpb.ActionType, r, origin *plainbuffer.Row, s stamp) {
+	l.last = s.position(l.last, l.newest, l.end())
+	l.newest = max(l.newest, l.last.Timestamp)
 	r.HasSequence, r.Sequence = true, l.last
 
 	l.row, l.origin = plainbuffer.Append(l.row[:0], r), l.origin[:0]
+	if s.WrongChecksums {
+		spoil(l.row)
+	}
 	if origin != nil {
 		l.origin = plainbuffer.Append(l.origin, origin)
 	}
@@ -76,6 +76,9 @@ func (l *changeLog) append(action tunnelpb.ActionType, r, origin *plainbuffer.Ro
 		end:       uint32(len(l.chunks[last])),
 	})
 }
+
+// spoil makes an encoded row's checksum, its last byte, a wrong one.
+func spoil(row []byte) { row[len(row)-1] ^= 0xff }
 
 // end is the number that the next entry will have. Numbers count from 0, and
 // an entry keeps its own for good.

@@ -41,6 +41,16 @@ func newPartitions(n int) []*partition {
 // share is where the i-th of n equal ranges begins.
 func share(i, n int) uint64 { return (uint64(i)*hashes + uint64(n) - 1) / uint64(n) }
 
+// splits is how many splits lie between the table's first partitions and this
+// one.
+func (p *partition) splits() int32 {
+	n := int32(0)
+	for ; p.parent != nil; p = p.parent {
+		n++
+	}
+	return n
+}
+
 // hashOf a key: of the first key column alone, so that rows which share it
 // share a partition.
 func hashOf(key []plainbuffer.Cell) uint64 {

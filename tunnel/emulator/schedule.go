@@ -37,12 +37,18 @@ func (e *Emulator) schedule(q *tunnelpb.ScheduleRequest) (*tunnelpb.ScheduleResp
 		if ch.state == terminated && asked.GetStatus() != tunnelpb.ChannelStatus_TERMINATED {
 			return nil, failf(codeParameterInvalid, "The channel %s is TERMINATED, which is for good.", ch.id)
 		}
+		if asked.GetStatus() == tunnelpb.ChannelStatus_TERMINATED && e.Switches().ScheduleRefusesTerminated {
+			return nil, failf(codeParameterInvalid, "A channel cannot be set TERMINATED: only its reader ends it.")
+		}
 	}
 	for _, asked := range q.GetChannels() {
 		ch := n.byID[asked.GetChannelId()]
 		to, suspended := ch.lease.scheduled(asked.GetStatus(), ch.suspended)
 		ch.suspended = suspended
 		if to != ch.lease {
+			if to.state == terminated {
+				ch.told = ch.lease.client
+			}
 			n.move(ch, to)
 		}
 	}

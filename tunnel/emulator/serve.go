@@ -22,10 +22,12 @@ import (
 // a call.
 const maxBody = 8 << 20
 
-// route is a call: which API it belongs to, and what answers it.
+// route is a call: which API it belongs to, and what answers it. An answer is
+// pieces of a body, to be written one after another. What a fault does to a
+// page concerns ReadRecords alone.
 type route struct {
 	api   sign.API
-	serve func(body []byte) (answer [][]byte, err error)
+	serve func(body []byte, f pageFault) (answer [][]byte, err error)
 }
 
 func (e *Emulator) makeRoutes() map[string]route {
@@ -58,8 +60,8 @@ func (e *Emulator) makeRoutes() map[string]route {
 }
 
 // message makes a route's function of one that takes and gives a message.
-func message[Q, A proto.Message](f func(Q) (A, error)) func([]byte) ([][]byte, error) {
-	return func(body []byte) ([][]byte, error) {
+func message[Q, A proto.Message](f func(Q) (A, error)) func([]byte, pageFault) ([][]byte, error) {
+	return func(body []byte, _ pageFault) ([][]byte, error) {
 		var q Q
 		q = q.ProtoReflect().New().Interface().(Q)
 		if err := parse(body, q); err != nil {
@@ -84,27 +86,26 @@ func parse(body []byte, m proto.Message) error {
 	return nil
 }
 
-// ServeHTTP answers one call. Whatever the request holds, it does not panic.
+// ServeHTTP answers one call. Whatever the request holds, it does not panic,
+// but for a fault that cuts the connection: that is [http.ErrAbortHandler],
+// which a server takes as the wish to do so.
 func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	api := sign.Table
-	if strings.HasPrefix(r.URL.Path, "/tunnel/") {
-		api = sign.Tunnel
-	}
-	answer, err := e.answer(api, w, r)
+	answer, err := e.answer(w, r)
 	if err == nil {
-		e.respond(w, r, api, http.StatusOK, answer)
+		e.head(w, r, http.StatusOK, answer)
+		writePieces(w, answer)
+		return
+	}
+	if g, ok := errors.AsType[gatewayError](err); ok {
+		http.Error(w, g.Error(), int(g))
 		return
 	}
 	fail, ok := errors.AsType[*Error](err)
 	if !ok {
 		fail = failf(codeInternal, "%v", err)
 	}
-	status, ok := statuses[fail.Code]
-	if !ok {
-		status = http.StatusInternalServerError
-	}
 	var m proto.Message = &tablepb.Error{Code: &fail.Code, Message: &fail.Message}
-	if api == sign.Tunnel {
+	if apiOf(r.URL.Path) == sign.Tunnel {
 		m = &tunnelpb.Error{Code: &fail.Code, Message: &fail.Message}
 	}
 	b, err := proto.Marshal(m)
@@ -112,13 +113,24 @@ func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// A message that quotes a request's bytes need not be UTF-8.
 		b = []byte(fail.Code)
 	}
-	e.respond(w, r, api, status, [][]byte{b})
+	e.head(w, r, fail.httpStatus(), [][]byte{b})
+	writePieces(w, [][]byte{b})
 	e.config.Logger.LogAttrs(r.Context(), slog.LevelDebug, "request refused",
 		slog.String("path", r.URL.Path), slog.String("code", fail.Code), slog.String("message", fail.Message))
 }
 
-// answer judges the request's frame, then has the call answered.
-func (e *Emulator) answer(api sign.API, w http.ResponseWriter, r *http.Request) ([][]byte, error) {
+// apiOf is the API that a path belongs to.
+func apiOf(path string) sign.API {
+	if strings.HasPrefix(path, "/tunnel/") {
+		return sign.Tunnel
+	}
+	return sign.Table
+}
+
+// answer judges the request's frame, then has the call answered, as far as the
+// faults let it.
+func (e *Emulator) answer(w http.ResponseWriter, r *http.Request) ([][]byte, error) {
+	api := apiOf(r.URL.Path)
 	if e.closed.Load() {
 		if api == sign.Tunnel {
 			return nil, failf(codeTunnelUnavailable, "The emulator has been closed.")
@@ -142,21 +154,17 @@ func (e *Emulator) answer(api sign.API, w http.ResponseWriter, r *http.Request) 
 	if err := e.authorize(api, r, body); err != nil {
 		return nil, err
 	}
-	return route.serve(body)
+	return e.inject(w, r, body, func(f pageFault) ([][]byte, error) { return route.serve(body, f) })
 }
 
-// respond writes an answer, which is in pieces. The answers of the table API carry what its
-// clients verify: the body's MD5, the date, and a signature.
-func (e *Emulator) respond(w http.ResponseWriter, r *http.Request, api sign.API, status int, body [][]byte) {
-	length := 0
-	for _, piece := range body {
-		length += len(piece)
-	}
+// head writes an answer's status and headers. The answers of the table API
+// carry what its clients verify: the body's MD5, the date, and a signature.
+func (e *Emulator) head(w http.ResponseWriter, r *http.Request, status int, body [][]byte) {
 	h := w.Header()
 	h.Set(sign.RequestID, newID())
 	h.Set("Content-Type", "application/x-protobuf")
-	h.Set("Content-Length", strconv.Itoa(length))
-	if api == sign.Table {
+	h.Set("Content-Length", strconv.Itoa(length(body)))
+	if apiOf(r.URL.Path) == sign.Table {
 		sum := md5.New()
 		for _, piece := range body {
 			sum.Write(piece)
@@ -169,10 +177,21 @@ func (e *Emulator) respond(w http.ResponseWriter, r *http.Request, api sign.API,
 		}
 	}
 	w.WriteHeader(status)
-	for _, piece := range body {
-		// A client that is gone needs no answer.
+}
+
+// writePieces writes a body. A client that is gone needs no answer.
+func writePieces(w io.Writer, pieces [][]byte) {
+	for _, piece := range pieces {
 		if _, err := w.Write(piece); err != nil {
 			return
 		}
 	}
+}
+
+func length(pieces [][]byte) int {
+	n := 0
+	for _, piece := range pieces {
+		n += len(piece)
+	}
+	return n
 }

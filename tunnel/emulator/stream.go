@@ -18,7 +18,7 @@ func (t *table) record(action tunnelpb.ActionType, r *plainbuffer.Row, size int,
 	p := t.partition(r.Key)
 	if t.streamID != "" {
 		p.log.trim(t.expiredAt(now))
-		p.log.append(action, r, t.origin(old), now.UnixMicro())
+		p.log.append(action, r, t.origin(old), t.clock.stamp(now, p.splits()))
 	}
 	p.written += int64(size)
 	if t.splitBytes > 0 && p.written >= t.splitBytes {

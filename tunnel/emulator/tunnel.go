@@ -37,6 +37,11 @@ type client struct {
 	tag     string
 	timeout time.Duration
 	seen    time.Time // its last heartbeat
+
+	served bool      // it may get channels: it was not made to wait for its first heartbeat, or that has come
+	taken  time.Time // its last heartbeat that was not too early; zero: none was taken yet
+	beats  int       // those that were taken
+	answer *tunnelpb.HeartbeatResponse
 }
 
 // channel is a part of a tunnel that is read in order: the stream of a
@@ -47,11 +52,15 @@ type channel struct {
 	partition *partition
 	parent    *channel // of a stream channel: that of the partition which was split, if it is read
 	base      bool
-	rows      []*row // of a base channel, in key order; none once it is TERMINATED
+	rows      []*row // of a base channel, in its order; none once it is TERMINATED
+	unordered bool   // that order is not the keys'
 	start     int    // of a stream channel: its first log entry
 
 	lease
-	suspended  bool // Schedule asked for it: it is not handed out
+	wanted     string // the client for which it was moved; empty: for none
+	told       string // the client that had it when Schedule ended it, until that has forgotten it; empty: none
+	reopened   bool   // it was asked back, and that was called off once
+	suspended  bool   // Schedule asked for it: it is not handed out
 	checkpoint string
 	committed  int // entries or rows before the checkpoint
 	sequence   int64
@@ -109,19 +118,18 @@ func (n *tunnel) addBaseChannels() {
 		p := n.table.partition(r.key).number
 		rows[p] = append(rows[p], r)
 	}
-	first := make([]plainbuffer.Cell, len(n.table.key))
-	for i, k := range n.table.key {
-		first[i] = plainbuffer.Cell{Name: []byte(k.Name), Value: plainbuffer.BoundValue(plainbuffer.InfMin)}
-	}
+	first := n.table.bound(plainbuffer.InfMin)
 	for _, p := range n.table.live {
-		n.add(&channel{
+		ch := &channel{
 			id:         fmt.Sprintf("BaseData_%04d", p.number),
 			partition:  p,
 			base:       true,
 			rows:       rows[p.number],
 			checkpoint: baseToken(first),
 			stop:       -1,
-		})
+		}
+		ch.sort(n.table.clock.switches.get().BaseUnordered)
+		n.add(ch)
 	}
 }
 
@@ -230,7 +238,7 @@ func (n *tunnel) readsBase() bool {
 func (n *tunnel) drop(c *client) {
 	n.clients = slices.DeleteFunc(n.clients, func(o *client) bool { return o == c })
 	for _, ch := range n.channels {
-		if l, changed := ch.left(c.id); changed {
+		if l, changed := n.handover().left(ch.lease, c.id); changed {
 			n.move(ch, l)
 		}
 	}
@@ -238,17 +246,23 @@ func (n *tunnel) drop(c *client) {
 
 // assign hands out and asks back, after clients or channels have changed.
 func (n *tunnel) assign() {
-	clients := make([]string, len(n.clients))
-	for i, c := range n.clients {
-		clients[i] = c.id
+	var clients []string
+	for _, c := range n.clients {
+		if c.served {
+			clients = append(clients, c.id)
+		}
 	}
 	base := n.readsBase()
 	seats := make([]seat, len(n.channels))
 	for i, ch := range n.channels {
-		seats[i] = seat{lease: ch.lease, ready: !ch.suspended && ch.opens(base)}
+		seats[i] = seat{lease: ch.lease, ready: !ch.suspended && ch.opens(base), wanted: ch.wanted}
 	}
-	for _, m := range assign(clients, seats) {
-		n.move(n.channels[m.channel], m.to)
+	for _, m := range n.handover().assign(clients, seats) {
+		ch := n.channels[m.channel]
+		if m.to.state == closing || m.to.client != ch.wanted {
+			ch.wanted = ""
+		}
+		n.move(ch, m.to)
 	}
 }
 
@@ -266,6 +280,9 @@ func (n *tunnel) move(ch *channel, l lease) {
 	}
 	n.logger.Debug("channel moved", "channel", ch.id, "from", ch.state.String(), "to", l.state.String(), "version", l.version, "client", holder)
 	ch.lease = l
+	if l.state != open && l.state != closing {
+		ch.reopened = false
+	}
 	if l.state == terminated {
 		ch.rows = nil
 	}

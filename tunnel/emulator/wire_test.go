@@ -83,13 +83,13 @@ func wireError(t testing.TB, path string, w *httptest.ResponseRecorder) *Error {
 		if err := proto.Unmarshal(w.Body.Bytes(), &m); err != nil {
 			t.Fatalf("the error of %s: %v", path, err)
 		}
-		return &Error{m.GetCode(), m.GetMessage()}
+		return &Error{Code: m.GetCode(), Message: m.GetMessage()}
 	}
 	var m tablepb.Error
 	if err := proto.Unmarshal(w.Body.Bytes(), &m); err != nil {
 		t.Fatalf("the error of %s: %v", path, err)
 	}
-	return &Error{m.GetCode(), m.GetMessage()}
+	return &Error{Code: m.GetCode(), Message: m.GetMessage()}
 }
 
 // must makes a call that has to succeed.
