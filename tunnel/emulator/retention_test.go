@@ -201,34 +201,44 @@ func TestATunnelWhoseStreamIsDisabledExpires(t *testing.T) {
 }
 
 func TestWhatHasExpiredIsForgotten(t *testing.T) {
-	var l changeLog
-	row := func(n int64) *plainbuffer.Row {
-		return &plainbuffer.Row{Key: keyOf("a"), Columns: []plainbuffer.Cell{
-			{Name: []byte("n"), Value: plainbuffer.IntegerValue(n)}, {Name: []byte("b"), Value: plainbuffer.BlobValue(make([]byte, 100_000))},
-		}}
-	}
-	for i := range int64(200) {
-		l.append(tunnelpb.ActionType_PUT_ROW, row(i), nil, i)
-	}
-	kept := l.pieces(150, 151)
-	want := string(kept[0])
-	l.trim(150)
-	held := 0
-	for _, c := range l.chunks {
-		held += cap(c)
-	}
-	if l.first != 150 || l.end() != 200 || held > 50*100_000+2*maxChunkBytes {
-		t.Errorf("from %d to %d, %d bytes", l.first, l.end(), held)
-	}
-	if got := l.pieces(150, 151); string(got[0]) != want {
-		t.Error("an entry has changed")
-	}
-	l.trim(1000)
-	if l.first != 200 || len(l.chunks) != 0 || l.before(200) != 199 {
-		t.Errorf("first %d, %d chunks, the last entry's time is %d", l.first, len(l.chunks), l.before(200))
-	}
-	l.append(tunnelpb.ActionType_PUT_ROW, row(200), nil, 100)
-	if l.timestamp(200) != 199 || l.last.RowIndex != 1 {
-		t.Errorf("the next position is %+v", l.last)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		e := newEmulator(t, Config{})
+		newDayOf(t, e)
+		table, err := e.table("t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		log := &table.partitions[0].log
+		for i := range int64(200) {
+			c := putOf("a", i)
+			c.Row.Columns = append(c.Row.Columns, plainbuffer.Cell{Name: []byte("b"), Value: plainbuffer.BlobValue(make([]byte, 100_000))})
+			mustWrite(t, e, c)
+			time.Sleep(time.Minute)
+		}
+		want := string(log.pieces(150, 151)[0])
+		time.Sleep(24*time.Hour - 50*time.Minute - time.Second)
+		table.trim(time.Now())
+		held := 0
+		for _, c := range log.chunks {
+			held += cap(c)
+		}
+		if log.first != 150 || log.end() != 200 || held > 50*100_000+2*maxChunkBytes {
+			t.Errorf("entries from %d to %d, in %d bytes", log.first, log.end(), held)
+		}
+		if got := log.pieces(150, 151); string(got[0]) != want {
+			t.Error("an entry has changed")
+		}
+		last := log.timestamp(199)
+		time.Sleep(time.Hour)
+		table.trim(time.Now())
+		if log.first != 200 || len(log.chunks) != 0 || log.before(200) != last {
+			t.Errorf("first %d, %d chunks, the last entry's time is %d", log.first, len(log.chunks), log.before(200))
+		}
+		// Positions rise on from there, though the clock is set back.
+		e.clock.step(-30 * time.Hour)
+		mustWrite(t, e, putOf("a", 200))
+		if log.timestamp(200) != last || log.last.RowIndex != 1 {
+			t.Errorf("the next position is %+v", log.last)
+		}
+	})
 }
