@@ -53,8 +53,9 @@ type Checkpoint struct {
 // Trigger is one function with its batching, order and retry settings.
 type Trigger struct {
 	Name string // required, unique; letters, digits, - and _, at most 64
-	// Function is where batches go: http://, https:// or process:PATH, PATH
-	// being a directory of Go source or an executable. Required.
+	// Function is where batches go: http://, https://, process:PATH, PATH being
+	// a directory of Go source or an executable, or command:COMMAND, a program
+	// for a custom runtime and its arguments. Required.
 	Function string
 	// Timeout bounds one invocation. Default 60 s, 10 ms to 24 h.
 	Timeout time.Duration
@@ -83,5 +84,5 @@ type Retry struct {
 
 // Limit bounds the load on a function.
 type Limit struct {
-	AtOnce int // invocations at once, over all channels. Default 32, 1 to 10,000, of process: to 256
+	AtOnce int // invocations at once, over all channels. Default 32, 1 to 10,000, of process: and command: to 256
 }

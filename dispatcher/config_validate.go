@@ -167,7 +167,7 @@ func (m *mistakes) trigger(path func(field string) string, t Trigger) {
 		m.add(path("name"), "%q is no name: letters, digits, - and _, at most 64", t.Name)
 	}
 	if t.Function == "" {
-		m.required(path("function"), "", "http://HOST/PATH, https://HOST/PATH or process:PATH")
+		m.required(path("function"), "", "http://HOST/PATH, https://HOST/PATH, process:PATH or command:COMMAND")
 	} else if err := invoke.CheckFunction(t.Function); err != nil {
 		m.add(path("function"), "%v", err)
 	}

@@ -183,7 +183,7 @@ read_ahead: 1000 bytes is too little: at least 1MiB
 drain: 1h is out of range: above 0 to 10m
 triggers[1]: several triggers are not yet supported: one trigger per dispatcher
 triggers[0].name: "no spaces" is no name: letters, digits, - and _, at most 64
-triggers[0].function: not a function that can be invoked: write http://HOST/PATH, https://HOST/PATH or process:PATH
+triggers[0].function: not a function that can be invoked: write http://HOST/PATH, https://HOST/PATH, process:PATH or command:COMMAND
 triggers[0].timeout: 1ns is out of range: 10ms to 24h
 triggers[0].format: "xml" is no format: json or cbor
 triggers[0].batch.records: -1 is out of range: 1 to 10000
@@ -193,9 +193,9 @@ triggers[0].parallel: 65 is out of range: 1 to 64
 triggers[0].retry.max: 1h30m is out of range: 1ms to 1h
 triggers[0].retry.first: 2h is too long: at most retry.max, 1h30m
 triggers[0].limit.at_once: -5 is out of range: 1 to 10000
-triggers[1].function: fc:// functions are not yet supported: http://, https:// and process: are
+triggers[1].function: fc:// functions are not yet supported: http://, https://, process: and command: are
 triggers[2].name: "twice" is another trigger's name already
-triggers[2].function: is required: http://HOST/PATH, https://HOST/PATH or process:PATH`
+triggers[2].function: is required: http://HOST/PATH, https://HOST/PATH, process:PATH or command:COMMAND`
 	got := c.Validate().Error()
 	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")); diff != "" {
 		t.Errorf("mistakes (-want +got):\n%s", diff)

@@ -10,13 +10,13 @@ import (
 )
 
 // CheckFunction says what is wrong with how a configuration names a
-// function, or nil: http://…, https://… or process:PATH. It looks at nothing
-// but the text, and its error does not quote it: there may be a password in
-// it.
+// function, or nil: http://…, https://…, process:PATH or command:COMMAND. It
+// looks at nothing but the text, and its error does not quote it: there may be
+// a password in it.
 func CheckFunction(function string) error {
 	scheme, rest, found := strings.Cut(function, ":")
 	if !found {
-		return errors.New("not a function: write http://HOST/PATH, https://HOST/PATH or process:PATH")
+		return errors.New("not a function: write http://HOST/PATH, https://HOST/PATH, process:PATH or command:COMMAND")
 	}
 	switch scheme {
 	case "http", "https":
@@ -27,16 +27,19 @@ func CheckFunction(function string) error {
 			return errors.New("process: names no handler: write process:PATH, a directory of Go source or an executable")
 		}
 		return nil
+	case "command":
+		_, err := splitCommand(rest)
+		return err
 	case "fc", "lambda":
-		return fmt.Errorf("%s:// functions are not yet supported: http://, https:// and process: are", scheme)
+		return fmt.Errorf("%s:// functions are not yet supported: http://, https://, process: and command: are", scheme)
 	}
-	return errors.New("not a function that can be invoked: write http://HOST/PATH, https://HOST/PATH or process:PATH")
+	return errors.New("not a function that can be invoked: write http://HOST/PATH, https://HOST/PATH, process:PATH or command:COMMAND")
 }
 
 // MostAtOnce is how many invocations of a function may be under way: handler
 // processes take one each.
 func MostAtOnce(function string) int {
-	if strings.HasPrefix(function, "process:") {
+	if strings.HasPrefix(function, "process:") || strings.HasPrefix(function, "command:") {
 		return runtime.MostProcesses
 	}
 	return 10_000

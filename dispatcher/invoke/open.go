@@ -26,10 +26,16 @@ type Options struct {
 	Logger  *slog.Logger // default slog.Default()
 }
 
-// Open makes the target that a configuration names: http://…, https://… or
-// process:PATH. A handler's source is built and its processes are started
-// before Open returns; a URL is not tried. The caller closes the target. That
-// of handler processes is a [*ProcessTarget].
+// Open makes the target that a configuration names: http://…, https://…,
+// process:PATH or command:COMMAND. A handler's source is built and its
+// processes are started before Open returns; a URL is not tried. The caller
+// closes the target. That of processes is a [*ProcessTarget].
+//
+// A COMMAND is a program for a custom runtime of Function Compute and its
+// arguments, see [runtime.Config.Custom]. Spaces part them, unless they stand
+// between single or double quotes; nothing else means anything, as no shell
+// reads it: write sh -c '…' for one. It runs in the working directory, and a
+// program without a slash is looked up in PATH.
 func Open(ctx context.Context, function string, o Options) (Target, error) {
 	if err := CheckFunction(function); err != nil {
 		return nil, err
@@ -37,15 +43,7 @@ func Open(ctx context.Context, function string, o Options) (Target, error) {
 	if o.AtOnce == 0 {
 		o.AtOnce = 32
 	}
-	path, isProcess := strings.CutPrefix(function, "process:")
-	if !isProcess {
-		return NewHTTP(HTTPConfig{URL: function, MaxConnections: o.AtOnce})
-	}
-	if o.AtOnce > runtime.MostProcesses {
-		return nil, fmt.Errorf("process:%s: at most %d processes may run, not %d: lower limit.at_once", path, runtime.MostProcesses, o.AtOnce)
-	}
-	t, err := NewProcess(ctx, ProcessConfig{
-		Path:      path,
+	c := ProcessConfig{
 		Processes: o.AtOnce,
 		Timeout:   o.Timeout,
 		Name:      o.Name,
@@ -53,7 +51,23 @@ func Open(ctx context.Context, function string, o Options) (Target, error) {
 		Env:       o.Env,
 		Scratch:   o.Scratch,
 		Logger:    o.Logger,
-	})
+	}
+	scheme, rest, _ := strings.Cut(function, ":")
+	switch scheme {
+	case "process":
+		c.Path = rest
+	case "command":
+		var err error
+		if c.Command, err = splitCommand(rest); err != nil {
+			return nil, err
+		}
+	default:
+		return NewHTTP(HTTPConfig{URL: function, MaxConnections: o.AtOnce})
+	}
+	if o.AtOnce > runtime.MostProcesses {
+		return nil, fmt.Errorf("%s: at most %d processes may run, not %d: lower limit.at_once", c.shown(), runtime.MostProcesses, o.AtOnce)
+	}
+	t, err := NewProcess(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -17,8 +17,12 @@ import (
 // ProcessConfig is one handler that runs on this machine.
 type ProcessConfig struct {
 	// Path is a directory with the Go source of a handler, which is built, or
-	// an executable. A relative path is seen from the working directory.
+	// an executable. A relative path is seen from the working directory. Path
+	// or Command is required.
 	Path string
+	// Command is a program for a custom runtime, in any language, and its
+	// arguments; see [runtime.Config.Custom].
+	Command []string
 	// Processes is how many run; each handles one batch at a time. Default 1,
 	// to [runtime.MostProcesses].
 	Processes int
@@ -33,7 +37,6 @@ type ProcessConfig struct {
 // ProcessTarget hands batches to handler processes.
 type ProcessTarget struct {
 	config  ProcessConfig
-	path    string // absolute
 	runtime *runtime.Runtime
 	turn    sync.Mutex // held by the one Rebuild that is at work
 
@@ -47,17 +50,15 @@ type ProcessTarget struct {
 // [*runtime.BuildError], [*runtime.StartError] or [*runtime.ConfigError], or
 // says what is wrong with the path.
 func NewProcess(ctx context.Context, c ProcessConfig) (*ProcessTarget, error) {
-	path, err := filepath.Abs(c.Path)
+	t := &ProcessTarget{config: c}
+	command, cleanup, err := t.build(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("handler %s: %w", c.Path, err)
-	}
-	t := &ProcessTarget{config: c, path: path}
-	var binary string
-	if binary, t.cleanup, err = t.build(ctx); err != nil {
 		return nil, err
 	}
+	t.cleanup = cleanup
 	t.runtime, err = runtime.Start(ctx, runtime.Config{
-		Command:   []string{binary},
+		Command:   command,
+		Custom:    c.Command != nil,
 		Env:       c.Env,
 		Processes: c.Processes,
 		Timeout:   c.Timeout,
@@ -72,33 +73,52 @@ func NewProcess(ctx context.Context, c ProcessConfig) (*ProcessTarget, error) {
 	return t, nil
 }
 
-// build is the handler's binary, built if the path is a directory; cleanup
-// removes what was built.
-func (t *ProcessTarget) build(ctx context.Context) (binary string, cleanup func(), err error) {
-	info, err := os.Stat(t.path)
+// shown names the function in errors. A command's arguments may be secret.
+func (c ProcessConfig) shown() string {
+	if c.Command != nil {
+		return "command:" + c.Command[0]
+	}
+	return "process:" + c.Path
+}
+
+// build is the command that the processes run. If it is a binary that was built
+// for it, cleanup removes that.
+func (t *ProcessTarget) build(ctx context.Context) (command []string, cleanup func(), err error) {
+	if t.config.Command != nil {
+		return t.config.Command, func() {}, nil
+	}
+	path, err := filepath.Abs(t.config.Path)
 	if err != nil {
-		return "", nil, fmt.Errorf("handler %s: %w; name a directory of Go source or an executable", t.config.Path, err)
+		return nil, nil, fmt.Errorf("handler %s: %w", t.config.Path, err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("handler %s: %w; name a directory of Go source or an executable", t.config.Path, err)
 	}
 	if !info.IsDir() {
-		return t.path, func() {}, nil
+		return []string{path}, func() {}, nil
 	}
-	return runtime.Build(ctx, t.path, t.config.Scratch)
+	binary, cleanup, err := runtime.Build(ctx, path, t.config.Scratch)
+	if err != nil {
+		return nil, nil, err
+	}
+	return []string{binary}, cleanup, nil
 }
 
 // Rebuild builds the handler's source again and has processes of the new
-// build take over, as [runtime.Runtime.Replace] does it; an executable is
-// started anew. It blocks until they have taken over or ctx ends. On any error
+// build take over, as [runtime.Runtime.Replace] does it; an executable or a
+// command is started anew. It blocks until they have taken over or ctx ends. On any error
 // the processes that run are kept and nothing has changed; the error is one of
 // [NewProcess]'s, or [ErrClosed]. It may be called while batches are invoked;
 // one call waits for another.
 func (t *ProcessTarget) Rebuild(ctx context.Context) error {
 	t.turn.Lock()
 	defer t.turn.Unlock()
-	binary, cleanup, err := t.build(ctx)
+	command, cleanup, err := t.build(ctx)
 	if err != nil {
 		return err
 	}
-	if err := t.runtime.Replace(ctx, []string{binary}); err != nil {
+	if err := t.runtime.Replace(ctx, command); err != nil {
 		cleanup()
 		if errors.Is(err, runtime.ErrClosed) {
 			return ErrClosed
@@ -124,7 +144,7 @@ func (t *ProcessTarget) Invoke(ctx context.Context, in Invocation) Result {
 		return Result{Class: Done, Answer: answer}
 	}
 	r := judgeProcess(err)
-	r.Err = fmt.Errorf("process:%s (batch %s, attempt %d): %w", t.config.Path, in.BatchID, in.Attempt, r.Err)
+	r.Err = fmt.Errorf("%s (batch %s, attempt %d): %w", t.config.shown(), in.BatchID, in.Attempt, r.Err)
 	return r
 }
 
@@ -166,7 +186,7 @@ func (t *ProcessTarget) Close(ctx context.Context) error {
 		t.cleanup()
 	}
 	if err != nil {
-		return fmt.Errorf("closing process:%s: %w", t.config.Path, err)
+		return fmt.Errorf("closing %s: %w", t.config.shown(), err)
 	}
 	return nil
 }

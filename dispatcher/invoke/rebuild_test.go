@@ -100,18 +100,25 @@ func TestAChangedHandlerIsRebuiltAndTakesOverAndABrokenOneDoesNot(t *testing.T) 
 	}
 }
 
-func TestAnExecutableIsStartedAnew(t *testing.T) {
-	target, err := inRole(t, "pid", io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closing(t, target)
-	before := target.Invoke(within(t, time.Minute), invocation)
-	if err := target.Rebuild(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	after := target.Invoke(within(t, time.Minute), invocation)
-	if before.Class != Done || after.Class != Done || string(before.Answer) == string(after.Answer) {
-		t.Errorf("%+v, then %+v", before, after)
+func TestAnExecutableOrACommandIsStartedAnew(t *testing.T) {
+	for role, c := range map[string]ProcessConfig{
+		"pid":     {Path: os.Args[0]},
+		"program": {Command: []string{os.Args[0]}},
+	} {
+		c.Env = []string{roleVariable + "=" + role}
+		c.Output, c.Logger = io.Discard, slog.New(slog.DiscardHandler)
+		target, err := NewProcess(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := scenario(t, target, "pid")
+		if err := target.Rebuild(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		after := scenario(t, target, "pid")
+		if before.Class != Done || after.Class != Done || string(before.Answer) == string(after.Answer) {
+			t.Errorf("%s: %+v, then %+v", role, before, after)
+		}
+		closing(t, target)
 	}
 }

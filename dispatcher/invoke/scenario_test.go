@@ -46,11 +46,21 @@ func scenario(t *testing.T, target Target, do string) Result {
 }
 
 func TestAProcessDoesAsItsScenarioSays(t *testing.T) {
-	target, err := Open(t.Context(), "process:"+filepath.Join("testdata", "handler"), Options{Name: "scenarios", AtOnce: 1, Output: io.Discard, Logger: slog.New(slog.DiscardHandler)})
+	doesAsItsScenariosSay(t, "process:"+filepath.Join("testdata", "handler"))
+}
+
+func TestAProgramDoesAsItsScenarioSays(t *testing.T) {
+	doesAsItsScenariosSay(t, "command:'"+os.Args[0]+"'", roleVariable+"=program")
+}
+
+func doesAsItsScenariosSay(t *testing.T, function string, env ...string) {
+	t.Helper()
+	target, err := Open(t.Context(), function, Options{Name: "scenarios", AtOnce: 1, Env: env, Output: io.Discard, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer closing(t, target)
+	scheme, path, _ := strings.Cut(function, ":")
 	for _, s := range scenarios {
 		r := scenario(t, target, s.do)
 		checkClass(t, r, s.process)
@@ -61,7 +71,7 @@ func TestAProcessDoesAsItsScenarioSays(t *testing.T) {
 			if r.RequestID == "" {
 				t.Errorf("%s: no request id", s.do)
 			}
-			for _, part := range []string{"testdata", invocation.BatchID, "attempt 2"} {
+			for _, part := range []string{scheme + ":" + strings.Trim(path, "'"), invocation.BatchID, "attempt 2"} {
 				if !strings.Contains(r.Err.Error(), part) {
 					t.Errorf("%s: the error does not name %s: %v", s.do, part, r.Err)
 				}
@@ -202,6 +212,8 @@ func TestFunctionsThatCannotBeInvokedAreRefusedByName(t *testing.T) {
 		"gopher://geheim/":              "not a function",
 		"http://user:geheim@[::1/":      "not a URL",
 		"process:":                      "names no handler",
+		"command:":                      "names no program",
+		"command: 'geheim":              "not closed",
 		"fc://cn-hangzhou/orders":       "fc:// functions are not yet supported",
 		"lambda://eu-central-1/orders":  "lambda:// functions are not yet supported",
 		"process:testdata/handler/none": "name a directory of Go source or an executable",
@@ -211,7 +223,10 @@ func TestFunctionsThatCannotBeInvokedAreRefusedByName(t *testing.T) {
 			t.Errorf("%q: %v, want %q", function, err, want)
 		}
 	}
-	if _, err := Open(t.Context(), "process:testdata/handler", Options{AtOnce: runtime.MostProcesses + 1}); err == nil || !strings.Contains(err.Error(), "lower limit.at_once") {
-		t.Errorf("too many processes: %v", err)
+	for _, function := range []string{"process:testdata/handler", "command:python3 --token=geheim"} {
+		_, err := Open(t.Context(), function, Options{AtOnce: runtime.MostProcesses + 1})
+		if err == nil || !strings.Contains(err.Error(), "lower limit.at_once") || strings.Contains(err.Error(), "geheim") {
+			t.Errorf("too many processes: %v", err)
+		}
 	}
 }
