@@ -32,6 +32,7 @@ type world struct {
 	redis    *miniredis.Miniredis
 	ledger   *state.Redis
 	function *function
+	target   invoke.Target // invoked in the function's place; nil: the function
 	// answer lets a test spoil what the service answers; nil: nothing.
 	answer func(path string, body []byte) []byte
 	// status lets a test answer in the service's place; 0: it does not.
@@ -126,9 +127,13 @@ func (w *world) start() *running {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	var target invoke.Target = w.function
+	if w.target != nil {
+		target = w.target
+	}
 	d, err := dispatcher.New(w.config, dispatcher.Parts{
 		Client: client, Ledger: w.ledger, Logger: w.log,
-		Targets: map[string]invoke.Target{"index": w.function},
+		Targets: map[string]invoke.Target{"index": target},
 	})
 	if err != nil {
 		w.t.Fatal(err)

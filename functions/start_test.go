@@ -17,9 +17,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fxamacker/cbor/v2"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 
+	"github.com/culvertio/culvert/functions"
 	"github.com/culvertio/culvert/functions/runtime"
 )
 
@@ -99,6 +102,38 @@ func TestARecordWithoutAnIdFailsTheBatchWhenItIsMarked(t *testing.T) {
 	r := local(t) // as the native trigger, which gives no ids and ignores answers
 	_, err := r.Invoke(t.Context(), []byte(strings.ReplaceAll(event("mark"), `"Id":"r3",`, "")))
 	if e, ok := errors.AsType[*runtime.FunctionError](err); !ok || !strings.Contains(e.Message, "3 is odd") {
+		t.Error(err)
+	}
+}
+
+// inCBOR is an event as format: cbor sends it.
+func inCBOR(t *testing.T, event string) string {
+	t.Helper()
+	e, err := functions.Decode([]byte(event))
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := cbor.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(payload)
+}
+
+func TestTheSameHandlerTakesCBORUnderEitherAPI(t *testing.T) {
+	r := local(t)
+	for trigger, want := range map[string]string{"ok": "null", "mark": oddOnesFailed} {
+		payload := inCBOR(t, event(trigger))
+		if got, err := r.Invoke(t.Context(), []byte(payload)); err != nil || string(got) != want {
+			t.Errorf("%s: %s, %v; want %s", trigger, got, err, want)
+		}
+		// The API carries it, though the service in front of it would not.
+		if path, body := lambda(t, payload); path != "response" || body != want {
+			t.Errorf("%s: %s: %s; want %s", trigger, path, body, want)
+		}
+	}
+	_, err := r.Invoke(t.Context(), []byte(inCBOR(t, event("ok"))[:40]))
+	if e, ok := errors.AsType[*runtime.FunctionError](err); !ok || e.Type != "DecodeError" || !strings.Contains(e.Message, "EOF") {
 		t.Error(err)
 	}
 }
@@ -255,6 +290,26 @@ func TestTheJournalTellsWhatArrivedAndHowItEnded(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, journal(t, dir)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestTheJournalShowsCBORAsJSON(t *testing.T) {
+	dir := t.TempDir()
+	r := local(t, "CULVERT_JOURNAL="+dir)
+	if _, err := r.Invoke(t.Context(), []byte(inCBOR(t, event("mark <&>")))); err != nil {
+		t.Fatal(err)
+	}
+	lines := journal(t, dir)
+	if len(lines) != 2 {
+		t.Fatal(lines)
+	}
+	got, err := functions.Decode(lines[0].Event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := functions.Decode([]byte(event("mark <&>")))
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(functions.Value{}), cmpopts.IgnoreUnexported(functions.Record{})); diff != "" || err != nil {
+		t.Error(diff, err)
 	}
 }
 
