@@ -18,7 +18,7 @@ func TestACommandIsSplitAtSpacesThatAreNotQuoted(t *testing.T) {
 		"  node \t handler.js  ":              {"node", "handler.js"},
 		`sh -c 'cd app && exec "./serve" $X'`: {"sh", "-c", `cd app && exec "./serve" $X`},
 		`serve --name "it's" '' x"y z"w`:      {"serve", "--name", "it's", "", "xy zw"},
-		`C:\handlers\serve.exe *`:           {`C:\handlers\serve.exe`, "*"},
+		`C:\handlers\serve.exe *`:             {`C:\handlers\serve.exe`, "*"},
 		"größe\u00a0x":                        {"größe\u00a0x"},
 	} {
 		got, err := splitCommand(line)
