@@ -3,6 +3,8 @@ package emulator
 import (
 	"slices"
 	"time"
+
+	"github.com/culvertio/culvert/tunnel/tunnelpb"
 )
 
 // The commands by which a test, or the control API, makes happen what the
@@ -53,6 +55,44 @@ func (e *Emulator) ExpireClient(table, name, client string) error {
 func (e *Emulator) StepClock(d time.Duration) {
 	e.clock.step(d)
 	e.config.Logger.Info("clock stepped", "by", d, "off_by", time.Duration(e.clock.offset.Load()))
+}
+
+// SuspendChannel has a channel asked back from its holder and handed out to
+// nobody, as a Schedule call does that sets it CLOSING. Errors are of type
+// *[Error].
+func (e *Emulator) SuspendChannel(table, name, channel string) error {
+	return e.scheduleChannel(table, name, channel, tunnelpb.ChannelStatus_CLOSING)
+}
+
+// ResumeChannel makes a channel that is suspended available again, as a
+// Schedule call does that sets it OPEN. Errors are of type *[Error].
+func (e *Emulator) ResumeChannel(table, name, channel string) error {
+	return e.scheduleChannel(table, name, channel, tunnelpb.ChannelStatus_OPEN)
+}
+
+// Reset sets switches, faults and the clock back to what they were in the
+// beginning, and counts faults from 0. Tables and tunnels stay.
+func (e *Emulator) Reset() {
+	e.clock.switches.set(e.config.Switches)
+	e.clock.offset.Store(0)
+	e.injector.set(e.config.Faults)
+	e.injector.forget()
+}
+
+func (e *Emulator) scheduleChannel(table, name, channel string, status tunnelpb.ChannelStatus) error {
+	if e.closed.Load() {
+		return errClosed()
+	}
+	e.mu.RLock()
+	n, err := e.tunnelByName(table, name, "")
+	e.mu.RUnlock()
+	if err != nil {
+		return err
+	}
+	_, err = e.schedule(&tunnelpb.ScheduleRequest{TunnelId: &n.id, Channels: []*tunnelpb.Channel{
+		{ChannelId: &channel, Version: new(int64(0)), Status: &status},
+	}})
+	return err
 }
 
 // command runs f on a tunnel, under its lock.

@@ -98,6 +98,12 @@ func (in *injector) happened(kind FaultKind) {
 	in.counts[kind]++
 }
 
+func (in *injector) forget() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.counts = nil
+}
+
 // Faults are those that are set now.
 func (e *Emulator) Faults() Faults {
 	e.injector.mu.Lock()
