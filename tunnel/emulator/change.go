@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -17,14 +18,19 @@ const (
 	maxNameLength  = 255
 )
 
-// write is a change that has been checked. It owns its row.
+// write is a change that has been checked, but for what depends on the table's
+// rows. It owns its row.
 type write struct {
 	action tunnelpb.ActionType
 	row    plainbuffer.Row
-	expect tablepb.RowExistenceExpectation
 	size   int // bytes of the encoded row
 
-	returnKey bool // the answer says the key
+	expect    tablepb.RowExistenceExpectation
+	condition condition // nil: none
+
+	// What the answer says: the key, and the new values of columns.
+	returnKey     bool
+	returnColumns []string
 }
 
 // decode makes a write of an encoded row, which it keeps, and checks
@@ -34,7 +40,11 @@ func (t *table) decode(action tunnelpb.ActionType, encoded []byte) (*write, erro
 	if err := w.row.Decode(encoded); err != nil {
 		return nil, failf(codeParameterInvalid, "Invalid row: %v.", err)
 	}
-	if err := t.checkKey(w.row.Key, false); err != nil {
+	var placeholder []plainbuffer.Type
+	if action != tunnelpb.ActionType_DELETE_ROW {
+		placeholder = []plainbuffer.Type{plainbuffer.AutoIncrement}
+	}
+	if err := t.checkKey(w.row.Key, placeholder...); err != nil {
 		return nil, err
 	}
 	if w.row.HasSequence {
@@ -47,7 +57,7 @@ func (t *table) decode(action tunnelpb.ActionType, encoded []byte) (*write, erro
 	case tunnelpb.ActionType_PUT_ROW:
 	case tunnelpb.ActionType_UPDATE_ROW:
 		if len(w.row.Columns) == 0 {
-			return nil, failf(codeParameterInvalid, "No attribute column is specified to update the row.")
+			return nil, failf(codeParameterInvalid, "Attribute column is missing.")
 		}
 	case tunnelpb.ActionType_DELETE_ROW:
 		if len(w.row.Columns) > 0 {
@@ -58,19 +68,20 @@ func (t *table) decode(action tunnelpb.ActionType, encoded []byte) (*write, erro
 		return nil, failf(codeParameterInvalid, "Unknown action: %d.", action)
 	}
 	if len(w.row.Columns) > maxColumns {
-		return nil, failf(codeParameterInvalid, "The number of attribute columns exceeds the limit: %d, limit count: %d.", len(w.row.Columns), maxColumns)
+		return nil, failf(codeParameterInvalid, "The number of attribute columns exceeds the limit, limit count: %d, column count: %d.", maxColumns, len(w.row.Columns))
 	}
 	for i := range w.row.Columns {
 		if err := t.checkColumn(action, &w.row.Columns[i]); err != nil {
 			return nil, err
 		}
 	}
-	return w, nil
+	return w, w.checkIncrements()
 }
 
-// checkKey checks a key against the schema. A bound may hold InfMin and
-// InfMax.
-func (t *table) checkKey(key []plainbuffer.Cell, bound bool) error {
+// checkKey checks a key against the schema. It may hold types without a value
+// only if they are named: a bound of a range holds InfMin and InfMax, a row to
+// come AutoIncrement.
+func (t *table) checkKey(key []plainbuffer.Cell, valueless ...plainbuffer.Type) error {
 	if len(key) != len(t.key) {
 		return failf(codeInvalidPK, "Validate PK size fail. Input: %d, Meta: %d.", len(key), len(t.key))
 	}
@@ -80,16 +91,14 @@ func (t *table) checkKey(key []plainbuffer.Cell, bound bool) error {
 			return failf(codeInvalidPK, "Validate PK name fail. Input: %s, Meta: %s.", c.Name, k.Name)
 		}
 		switch v := c.Value; {
-		case v.Type() == plainbuffer.AutoIncrement:
-			return unsupported("auto-increment key columns")
-		case v.Type() == plainbuffer.InfMin || v.Type() == plainbuffer.InfMax:
-			if !bound {
+		case v.Type() == plainbuffer.InfMin || v.Type() == plainbuffer.InfMax || v.Type() == plainbuffer.AutoIncrement:
+			if !slices.Contains(valueless, v.Type()) || v.Type() == plainbuffer.AutoIncrement && !k.AutoIncrement {
 				return failf(codeParameterInvalid, "%s is an invalid type for the primary key.", typeName(v.Type()))
 			}
 		case v.Type() != k.Type:
 			return failf(codeInvalidPK, "Validate PK type fail. Input: %s, Meta: %s.", typeName(v.Type()), typeName(k.Type))
 		case len(v.Bytes()) > maxKeyBytes:
-			return failf(codeParameterInvalid, "The length of primary key column '%s' exceeds the limit: %d, limit size: %d.", k.Name, len(v.Bytes()), maxKeyBytes)
+			return failf(codeParameterInvalid, "The length of primary key column: '%s' exceeds the MaxLength:%d with CurrentLength:%d.", k.Name, maxKeyBytes, len(v.Bytes()))
 		}
 	}
 	return nil
@@ -98,59 +107,101 @@ func (t *table) checkKey(key []plainbuffer.Cell, bound bool) error {
 // checkColumn checks one column of a put or an update.
 func (t *table) checkColumn(action tunnelpb.ActionType, c *plainbuffer.Cell) error {
 	if len(c.Name) == 0 || len(c.Name) > maxNameLength {
-		return failf(codeParameterInvalid, "Invalid column name: '%s' has %d bytes, must have 1 to %d.", c.Name, len(c.Name), maxNameLength)
+		return invalidColumnName(c.Name)
 	}
 	if slices.ContainsFunc(t.key, func(k KeyColumn) bool { return k.Name == string(c.Name) }) {
 		return failf(codeParameterInvalid, "Duplicated attribute column name with primary key column: '%s'.", c.Name)
 	}
 	if c.Op != plainbuffer.Put && action != tunnelpb.ActionType_UPDATE_ROW {
-		return failf(codeParameterInvalid, "Only an update deletes columns: '%s'.", c.Name)
+		return failf(codeParameterInvalid, "Only an update deletes or increments columns: '%s'.", c.Name)
 	}
-	value := c.Value.Type()
 	switch c.Op {
-	case plainbuffer.Increment:
-		return unsupported("atomic increments (column '" + string(c.Name) + "')")
 	case plainbuffer.DeleteAllVersions, plainbuffer.DeleteOneVersion:
-		if value != plainbuffer.None {
+		if c.Value.Type() != plainbuffer.None {
 			return failf(codeParameterInvalid, "A deleted column has no value: '%s'.", c.Name)
 		}
 		if c.Op == plainbuffer.DeleteOneVersion && !c.HasTimestamp {
 			return failf(codeParameterInvalid, "The version of column '%s' to delete is not specified.", c.Name)
 		}
 		return nil
+	case plainbuffer.Increment:
+		if c.Value.Type() != plainbuffer.Integer {
+			return failf(codeParameterInvalid, "Only integers are incremented, not %s: column '%s'.", typeName(c.Value.Type()), c.Name)
+		}
+		if c.HasTimestamp {
+			return failf(codeParameterInvalid, "An increment has no version of its own: column '%s'.", c.Name)
+		}
 	}
-	switch value {
+	return checkValue(c.Name, c.Value)
+}
+
+func checkValue(name []byte, v plainbuffer.Value) error {
+	switch v.Type() {
 	case plainbuffer.Integer, plainbuffer.Double, plainbuffer.Boolean, plainbuffer.String, plainbuffer.Blob:
 	default:
-		return failf(codeParameterInvalid, "%s is an invalid type for the attribute column.", typeName(value))
+		return failf(codeParameterInvalid, "%s is an invalid type for the attribute column.", typeName(v.Type()))
 	}
-	if len(c.Value.Bytes()) > maxColumnBytes {
-		return failf(codeParameterInvalid, "The length of attribute column '%s' exceeds the limit: %d, limit size: %d.", c.Name, len(c.Value.Bytes()), maxColumnBytes)
+	if len(v.Bytes()) > maxColumnBytes {
+		return failf(codeParameterInvalid, "The length of attribute column: '%s' exceeds the MaxLength:%d with CurrentLength:%d.", name, maxColumnBytes, len(v.Bytes()))
 	}
 	return nil
+}
+
+func invalidColumnName(name []byte) *Error {
+	return failf(codeParameterInvalid, "Invalid column name: '%s'.", name)
+}
+
+// checkIncrements refuses a row that changes a column in another way too when
+// it increments it.
+func (w *write) checkIncrements() error {
+	if !w.increments(nil) {
+		return nil
+	}
+	changed := make(map[string]bool) // and whether one of the changes is an increment
+	for _, c := range w.row.Columns {
+		increment, again := changed[string(c.Name)]
+		if again && (increment || c.Op == plainbuffer.Increment) {
+			return failf(codeParameterInvalid, "A column that is incremented can be changed once in an update: '%s'.", c.Name)
+		}
+		changed[string(c.Name)] = increment || c.Op == plainbuffer.Increment
+	}
+	return nil
+}
+
+// increments says whether the write increments the column, and any if name is
+// nil.
+func (w *write) increments(name []byte) bool {
+	return slices.ContainsFunc(w.row.Columns, func(c plainbuffer.Cell) bool {
+		return c.Op == plainbuffer.Increment && (name == nil || bytes.Equal(c.Name, name))
+	})
+}
+
+// placeholder says whether the server is to choose a value of the key.
+func (w *write) placeholder() bool {
+	return slices.ContainsFunc(w.row.Key, func(c plainbuffer.Cell) bool { return c.Value.Type() == plainbuffer.AutoIncrement })
 }
 
 // typeName is a type as the service's errors write it.
 func typeName(t plainbuffer.Type) string {
 	switch t {
 	case plainbuffer.Integer:
-		return "INTEGER"
+		return "VT_INTEGER"
 	case plainbuffer.Double:
-		return "DOUBLE"
+		return "VT_DOUBLE"
 	case plainbuffer.Boolean:
-		return "BOOLEAN"
+		return "VT_BOOLEAN"
 	case plainbuffer.String:
-		return "STRING"
+		return "VT_STRING"
 	case plainbuffer.Blob:
-		return "BINARY"
+		return "VT_BLOB"
 	case plainbuffer.InfMin:
-		return "INF_MIN"
+		return "VT_INF_MIN"
 	case plainbuffer.InfMax:
-		return "INF_MAX"
+		return "VT_INF_MAX"
 	case plainbuffer.AutoIncrement:
-		return "AUTO_INCREMENT"
+		return "VT_AUTO_INCREMENT"
 	case plainbuffer.None:
-		return "NULL"
+		return "VT_NULL"
 	}
 	return fmt.Sprintf("%#x", uint8(t))
 }

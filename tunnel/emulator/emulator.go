@@ -157,6 +157,10 @@ type TableSpec struct {
 	Key  []KeyColumn // 1 to 4; the first one decides a row's partition
 	// MaxVersions is how many versions a column keeps. Default 1.
 	MaxVersions int
+	// TimeToLive is how old, by the emulator's clock, a version may be before
+	// nobody sees it any more. Whole seconds, at least 86,400 s. Default 0:
+	// versions do not expire.
+	TimeToLive time.Duration
 	// Partitions defaults to the configuration's; the bounds are the same.
 	Partitions int
 	// SplitBytes defaults to the configuration's; the bounds are the same.
@@ -175,6 +179,9 @@ type TableSpec struct {
 type KeyColumn struct {
 	Name string
 	Type plainbuffer.Type
+	// AutoIncrement: rows are put with the value plainbuffer.AutoIncrement and
+	// the emulator gives one. At most one column, an integer and not the first.
+	AutoIncrement bool
 }
 
 // Change is one write to a row.
@@ -221,14 +228,15 @@ func (e *Emulator) Write(table string, c Change) error {
 	if err != nil {
 		return err
 	}
-	return t.write(w)
+	_, err = t.write(w)
+	return err
 }
 
 func (e *Emulator) addTable(t *table) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if _, ok := e.tables[t.name]; ok {
-		return failf(codeObjectAlreadyExist, "Requested table already exists: %s.", t.name)
+		return failf(codeObjectAlreadyExist, "Requested table already exists.")
 	}
 	e.tables[t.name] = t
 	return nil

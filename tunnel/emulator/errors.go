@@ -21,6 +21,7 @@ func (e *Error) Error() string { return e.Code + ": " + e.Message }
 const (
 	codeAuthFailed         = "OTSAuthFailed"
 	codeConditionCheckFail = "OTSConditionCheckFail"
+	codeDataOutOfRange     = "OTSDataOutOfRange"
 	codeInternal           = "OTSInternalServerError"
 	codeInvalidPK          = "OTSInvalidPK"
 	codeMethodNotAllowed   = "OTSMethodNotAllowed"
@@ -44,6 +45,7 @@ const (
 var statuses = map[string]int{
 	codeAuthFailed:         http.StatusForbidden,
 	codeConditionCheckFail: http.StatusForbidden,
+	codeDataOutOfRange:     http.StatusBadRequest,
 	codeInternal:           http.StatusInternalServerError,
 	codeInvalidPK:          http.StatusBadRequest,
 	codeMethodNotAllowed:   http.StatusMethodNotAllowed,

@@ -1,29 +1,30 @@
 package emulator
 
 import (
-	"bytes"
+	"math"
 	"slices"
 
 	"github.com/culvertio/culvert/tunnel/emulator/tablepb"
 	"github.com/culvertio/culvert/tunnel/plainbuffer"
 )
 
-// The calls that read rows.
+// What GetRow, BatchGetRow and GetRange select of a row.
 
-// The service's limits of one GetRange.
-const (
-	maxRangeRows  = 5000
-	maxRangeBytes = 4 << 20
-)
+// maxColumnsToGet is what the tests of the service's SDK for Java find. Its
+// documents say 128.
+const maxColumnsToGet = 1024
 
-// selection says which cells of a row are asked for.
+// selection says which rows are asked for, and which cells of a row.
 type selection struct {
-	names       [][]byte // none: all
+	names       []string // none: all
+	start, end  string   // names of columns: start inclusive, end exclusive; empty: open
 	maxVersions int
 	from, to    int64 // versions, milliseconds: from inclusive, to exclusive
+	filter      filter
+	named       bool // of the key too, only the columns that are named
 }
 
-// rowQuery is what GetRow and GetRange have in common.
+// rowQuery is what the calls have in common.
 type rowQuery interface {
 	GetTableName() string
 	GetColumnsToGet() []string
@@ -32,32 +33,26 @@ type rowQuery interface {
 	GetFilter() []byte
 	GetStartColumn() string
 	GetEndColumn() string
-	GetToken() []byte
-	GetTransactionId() string
 }
 
 func selectionOf(q rowQuery) (selection, error) {
-	for _, refused := range []struct {
-		is   bool
-		what string
-	}{
-		{len(q.GetFilter()) > 0, "filters"},
-		{q.GetStartColumn() != "" || q.GetEndColumn() != "", "column ranges (start column, end column)"},
-		{len(q.GetToken()) > 0, "tokens of wide rows"},
-		{q.GetTransactionId() != "", "local transactions"},
-	} {
-		if refused.is {
-			return selection{}, unsupported(refused.what)
-		}
-	}
 	r, n := q.GetTimeRange(), q.GetMaxVersions()
 	if r == nil && n == 0 {
-		return selection{}, failf(codeParameterInvalid, "No version condition is specified while querying row.")
+		return selection{}, failf(codeParameterInvalid, "No version condition is specified.")
 	}
 	if n < 0 {
 		return selection{}, failf(codeParameterInvalid, "The max versions must be positive, not %d.", n)
 	}
-	s := selection{maxVersions: 1<<31 - 1, to: 1<<63 - 1}
+	if n := len(q.GetColumnsToGet()); n > maxColumnsToGet {
+		return selection{}, failf(codeParameterInvalid, "The number of columns from the request exceeds the limit, limit count: %d, column count: %d.", maxColumnsToGet, n)
+	}
+	s := selection{
+		names:       q.GetColumnsToGet(),
+		start:       q.GetStartColumn(),
+		end:         q.GetEndColumn(),
+		maxVersions: math.MaxInt32,
+		to:          math.MaxInt64,
+	}
 	if n > 0 {
 		s.maxVersions = int(n)
 	}
@@ -71,31 +66,60 @@ func selectionOf(q rowQuery) (selection, error) {
 	if s.from < 0 || s.to <= s.from {
 		return selection{}, failf(codeParameterInvalid, "Invalid time range: [%d, %d).", s.from, s.to)
 	}
-	for _, name := range q.GetColumnsToGet() {
-		s.names = append(s.names, []byte(name))
-	}
-	return s, nil
+	var err error
+	s.filter, err = parseFilter(q.GetFilter())
+	return s, err
 }
 
-// apply gives what is selected of r, and whether anything is: a row of which
-// columns were asked for, and has none of them, is not there. Key columns
-// come always.
-func (s *selection) apply(r *row) (plainbuffer.Row, bool) {
-	out := plainbuffer.Row{Key: r.key}
-	named := func(c plainbuffer.Cell) bool {
-		return slices.ContainsFunc(s.names, func(n []byte) bool { return bytes.Equal(n, c.Name) })
-	}
+// selected is what a selection leaves of a row.
+type selected struct {
+	row   plainbuffer.Row
+	there bool
+	// size is how many bytes of it were read, also if the filter left nothing.
+	size int
+}
+
+// of selects from a visible row. A row of which columns were asked for, and
+// has none of them, is not there. The filter sees what else is selected and
+// all of the key: that the key need not be named is a guess.
+func (s *selection) of(r *row) selected {
+	out := selected{row: plainbuffer.Row{Key: r.key}}
 	for _, c := range r.columns {
-		if c.Timestamp < s.from || c.Timestamp >= s.to || len(s.names) > 0 && !named(c) {
-			continue
+		if c.Timestamp >= s.from && c.Timestamp < s.to && s.hasColumn(c.Name) {
+			out.row.Columns = append(out.row.Columns, c)
 		}
-		out.Columns = append(out.Columns, c)
 	}
-	out.Columns = newest(out.Columns, s.maxVersions)
-	return out, len(out.Columns) > 0 || len(s.names) == 0 || slices.ContainsFunc(r.key, named)
+	out.row.Columns = newest(out.row.Columns, s.maxVersions)
+	named := func(c plainbuffer.Cell) bool { return slices.Contains(s.names, string(c.Name)) }
+	if len(out.row.Columns) == 0 && (len(s.names) > 0 || s.start != "" || s.end != "") && !slices.ContainsFunc(r.key, named) {
+		return out
+	}
+	out.size = dataSize(out.row.Key) + dataSize(out.row.Columns)
+	if s.filter.condition != nil && !s.filter.condition.holds(&out.row) {
+		return out
+	}
+	if s.filter.page != nil {
+		out.row.Columns = s.filter.page.of(out.row.Columns)
+	}
+	if s.named && len(s.names) > 0 {
+		out.row.Key = slices.DeleteFunc(slices.Clone(out.row.Key), func(c plainbuffer.Cell) bool { return !named(c) })
+	}
+	out.there = true
+	return out
+}
+
+func (s *selection) hasColumn(name []byte) bool {
+	return (len(s.names) == 0 || slices.Contains(s.names, string(name))) &&
+		string(name) >= s.start && (s.end == "" || string(name) < s.end)
 }
 
 func (e *Emulator) getRow(q *tablepb.GetRowRequest) (*tablepb.GetRowResponse, error) {
+	if q.GetTransactionId() != "" {
+		return nil, unsupported("local transactions")
+	}
+	if len(q.GetToken()) > 0 {
+		return nil, unsupported("tokens of wide rows")
+	}
 	t, err := e.table(q.GetTableName())
 	if err != nil {
 		return nil, err
@@ -108,74 +132,20 @@ func (e *Emulator) getRow(q *tablepb.GetRowRequest) (*tablepb.GetRowResponse, er
 	if err != nil {
 		return nil, err
 	}
-	encoded := []byte{}
-	if r := t.get(key); r != nil {
-		if out, ok := s.apply(r); ok {
-			encoded = plainbuffer.Append(encoded, &out)
-		}
-	}
-	return &tablepb.GetRowResponse{Consumed: consumedReading(len(encoded)), Row: encoded}, nil
+	consumed, encoded := t.read(&s, key)
+	return &tablepb.GetRowResponse{Consumed: consumed, Row: encoded}, nil
 }
 
-func (e *Emulator) getRange(q *tablepb.GetRangeRequest) (*tablepb.GetRangeResponse, error) {
-	t, err := e.table(q.GetTableName())
-	if err != nil {
-		return nil, err
-	}
-	s, err := selectionOf(q)
-	if err != nil {
-		return nil, err
-	}
-	if !q.GetReturnEntirePrimaryKeys() {
-		return nil, unsupported("returning a part of the key columns")
-	}
-	start, err := t.decodeKey(q.GetInclusiveStartPrimaryKey(), true)
-	if err != nil {
-		return nil, err
-	}
-	end, err := t.decodeKey(q.GetExclusiveEndPrimaryKey(), true)
-	if err != nil {
-		return nil, err
-	}
-	limit := maxRangeRows
-	if q.Limit != nil {
-		if q.GetLimit() < 1 {
-			return nil, failf(codeParameterInvalid, "The limit must be greater than 0, not %d.", q.GetLimit())
+// read answers one row, encoded; without any bytes if it is not there.
+func (t *table) read(s *selection, key []plainbuffer.Cell) (*tablepb.ConsumedCapacity, []byte) {
+	encoded, size := []byte{}, 0
+	if r := t.get(key); r != nil {
+		out := s.of(r)
+		if size = out.size; out.there {
+			encoded = plainbuffer.Append(encoded, &out.row)
 		}
-		limit = min(limit, int(q.GetLimit()))
 	}
-
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	rows, sign, than := t.rows.ascend(start), 1, "less"
-	if q.GetDirection() == tablepb.Direction_BACKWARD {
-		rows, sign, than = t.rows.descend(start), -1, "more"
-	}
-	if sign*compareKeys(start, end) >= 0 {
-		return nil, failf(codeParameterInvalid, "Begin key must %s than end key in %v.", than, q.GetDirection())
-	}
-	answer := &tablepb.GetRangeResponse{Rows: []byte{}}
-	n := 0
-	for r := range rows {
-		if sign*compareKeys(r.key, end) >= 0 {
-			break
-		}
-		if n == limit || len(answer.Rows) >= maxRangeBytes {
-			answer.NextStartPrimaryKey = plainbuffer.Append(nil, &plainbuffer.Row{Key: r.key})
-			break
-		}
-		out, ok := s.apply(r)
-		if !ok {
-			continue
-		}
-		if n == 0 {
-			answer.Rows = plainbuffer.AppendHeader(answer.Rows)
-		}
-		answer.Rows = plainbuffer.AppendRow(answer.Rows, &out)
-		n++
-	}
-	answer.Consumed = consumedReading(len(answer.Rows))
-	return answer, nil
+	return consumedReading(size), encoded
 }
 
 // decodeKey decodes a key, or a bound of a range.
@@ -187,5 +157,8 @@ func (t *table) decodeKey(encoded []byte, bound bool) ([]plainbuffer.Cell, error
 	if len(r.Columns) > 0 {
 		return nil, failf(codeParameterInvalid, "A primary key holds no attribute columns.")
 	}
-	return r.Key, t.checkKey(r.Key, bound)
+	if bound {
+		return r.Key, t.checkKey(r.Key, plainbuffer.InfMin, plainbuffer.InfMax)
+	}
+	return r.Key, t.checkKey(r.Key)
 }

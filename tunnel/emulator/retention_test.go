@@ -14,7 +14,7 @@ import (
 // newDayOf makes a table whose stream keeps a day.
 func newDayOf(t testing.TB, e *Emulator) {
 	t.Helper()
-	if err := e.CreateTable(TableSpec{Name: "t", Key: []KeyColumn{{"k", plainbuffer.String}}, StreamHours: 24}); err != nil {
+	if err := e.CreateTable(TableSpec{Name: "t", Key: []KeyColumn{{Name: "k", Type: plainbuffer.String}}, StreamHours: 24}); err != nil {
 		t.Fatal(err)
 	}
 }

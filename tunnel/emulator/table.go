@@ -1,20 +1,18 @@
 package emulator
 
 import (
+	"iter"
 	"regexp"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/culvertio/culvert/tunnel/emulator/tablepb"
 	"github.com/culvertio/culvert/tunnel/plainbuffer"
-	"github.com/culvertio/culvert/tunnel/tunnelpb"
 )
 
 const (
 	maxKeyColumns  = 4
 	maxStreamHours = 168 // also of a stream that a tunnel turns on
-	defaultDrift   = 24 * time.Hour
 )
 
 var nameForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,254}$`)
@@ -25,15 +23,17 @@ var tunnelNameForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
 
 // table is rows, and the log of their changes by partition.
 type table struct {
-	name        string
-	key         []KeyColumn
-	maxVersions int
-	drift       time.Duration // how far a version may be from the time of its write
-	created     time.Time
-	clock       *clock
+	name    string
+	key     []KeyColumn
+	created time.Time
+	clock   *clock
 
-	mu          sync.RWMutex
+	mu sync.RWMutex
+	options
+	reserved    throughput
+	defined     []definedColumn
 	rows        index
+	lastAuto    int64        // the last value given to an auto-increment column
 	partitions  []*partition // all that there have been, by number
 	live        []*partition // those that have not been split, by range
 	streamID    string       // empty: no stream is kept
@@ -63,9 +63,24 @@ func newTable(spec TableSpec, clock *clock) (*table, error) {
 		default:
 			return nil, failf(codeParameterInvalid, "Invalid type of primary key column '%s': only INTEGER, STRING and BINARY are allowed.", k.Name)
 		}
+		switch {
+		case !k.AutoIncrement:
+		case i == 0:
+			return nil, failf(codeParameterInvalid, "The first primary key column cannot be auto-increment: '%s'.", k.Name)
+		case k.Type != plainbuffer.Integer:
+			return nil, failf(codeParameterInvalid, "Only an INTEGER primary key column can be auto-increment: '%s'.", k.Name)
+		case slices.ContainsFunc(spec.Key[:i], func(o KeyColumn) bool { return o.AutoIncrement }):
+			return nil, failf(codeParameterInvalid, "Only one primary key column can be auto-increment: '%s' is another.", k.Name)
+		}
 	}
-	if spec.MaxVersions < 1 {
-		return nil, failf(codeParameterInvalid, "The max versions must be at least 1, not %d.", spec.MaxVersions)
+	o := options{timeToLive: forever, maxVersions: spec.MaxVersions, deviation: defaultDeviation, allowUpdate: true}
+	if spec.TimeToLive != 0 {
+		if o.timeToLive = int64(spec.TimeToLive / time.Second); spec.TimeToLive%time.Second != 0 || o.timeToLive < minTimeToLive {
+			return nil, failf(codeParameterInvalid, "The time to live must be 0 (for ever) or whole seconds, at least %d, not %v.", minTimeToLive, spec.TimeToLive)
+		}
+	}
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	if spec.Partitions < 1 || spec.Partitions > maxPartitions {
 		return nil, failf(codeParameterInvalid, "The number of partitions must be in range: [1, %d], not %d.", maxPartitions, spec.Partitions)
@@ -76,15 +91,16 @@ func newTable(spec TableSpec, clock *clock) (*table, error) {
 	if spec.StreamHours < 0 || spec.StreamHours > maxStreamHours {
 		return nil, failf(codeParameterInvalid, "The stream's expiration time must be in range: [1, %d] hours, not %d.", maxStreamHours, spec.StreamHours)
 	}
+	now := clock.now()
 	t := &table{
-		name:        spec.Name,
-		key:         slices.Clone(spec.Key),
-		maxVersions: spec.MaxVersions,
-		drift:       defaultDrift,
-		created:     clock.now(),
-		clock:       clock,
-		partitions:  newPartitions(spec.Partitions),
-		splitBytes:  spec.SplitBytes,
+		name:       spec.Name,
+		key:        slices.Clone(spec.Key),
+		options:    o,
+		reserved:   throughput{raised: now},
+		created:    now,
+		clock:      clock,
+		partitions: newPartitions(spec.Partitions),
+		splitBytes: spec.SplitBytes,
 	}
 	t.live = slices.Clone(t.partitions)
 	if spec.StreamHours > 0 {
@@ -94,54 +110,21 @@ func newTable(spec TableSpec, clock *clock) (*table, error) {
 	return t, nil
 }
 
-// write applies one write: the row, and the log if there is a stream.
-func (t *table) write(w *write) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now := t.clock.now()
-	for i := range w.row.Columns {
-		c := &w.row.Columns[i]
-		if c.Op == plainbuffer.Put && c.HasTimestamp {
-			if d := now.Sub(time.UnixMilli(c.Timestamp)); d.Abs() > t.drift {
-				return failf(codeParameterInvalid, "The version of column '%s' is %d, more than %v from the time of the write.", c.Name, c.Timestamp, t.drift)
-			}
-		}
-	}
-	old := t.rows.get(w.row.Key)
-	switch {
-	case w.expect == tablepb.RowExistenceExpectation_EXPECT_EXIST && old == nil,
-		w.expect == tablepb.RowExistenceExpectation_EXPECT_NOT_EXIST && old != nil:
-		return failf(codeConditionCheckFail, "Condition check failed.")
-	}
-
-	for i := range w.row.Columns {
-		if c := &w.row.Columns[i]; c.Op == plainbuffer.Put && !c.HasTimestamp {
-			c.HasTimestamp, c.Timestamp = true, now.UnixMilli()
-		}
-	}
-	switch w.action {
-	case tunnelpb.ActionType_PUT_ROW:
-		t.rows.put(&row{key: w.row.Key, columns: applyColumns(nil, w.row.Columns, t.maxVersions)})
-	case tunnelpb.ActionType_UPDATE_ROW:
-		var columns []plainbuffer.Cell
-		if old != nil {
-			columns = old.columns
-		}
-		columns = applyColumns(columns, w.row.Columns, t.maxVersions)
-		// Deleting columns of a row that is not there does not make it.
-		if old != nil || len(columns) > 0 {
-			t.rows.put(&row{key: w.row.Key, columns: columns})
-		}
-	case tunnelpb.ActionType_DELETE_ROW:
-		t.rows.remove(w.row.Key)
-	}
-	t.record(w.action, &w.row, w.size, old, now)
-	return nil
-}
-
-// get gives a row, nil if there is none.
+// get gives a row as it is visible, nil if there is none.
 func (t *table) get(key []plainbuffer.Cell) *row {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.rows.get(key)
+	return t.visible(t.rows.get(key), t.clock.now())
+}
+
+// scan gives the rows as they are visible at now, in key order. The lock is
+// held.
+func (t *table) scan(now time.Time) iter.Seq[*row] {
+	return func(yield func(*row) bool) {
+		for r := range t.rows.ascend(nil) {
+			if r = t.visible(r, now); r != nil && !yield(r) {
+				return
+			}
+		}
+	}
 }

@@ -118,7 +118,7 @@ func TestAWriteThatIsNotRightIsToldWhy(t *testing.T) {
 		return plainbuffer.Row{Key: keyOf("a"), Columns: []plainbuffer.Cell{c}}
 	}
 	put, update, del := tunnelpb.ActionType_PUT_ROW, tunnelpb.ActionType_UPDATE_ROW, tunnelpb.ActionType_DELETE_ROW
-	v, name := plainbuffer.IntegerValue(1), []byte("v")
+	v, name, now := plainbuffer.IntegerValue(1), []byte("v"), time.Now().UnixMilli()
 	for _, tt := range []struct {
 		name   string
 		action tunnelpb.ActionType
@@ -127,7 +127,7 @@ func TestAWriteThatIsNotRightIsToldWhy(t *testing.T) {
 	}{
 		{"no key", put, plainbuffer.Row{}, "OTSInvalidPK"},
 		{"endless key", put, plainbuffer.Row{Key: []plainbuffer.Cell{{Name: []byte("k"), Value: plainbuffer.BoundValue(plainbuffer.InfMin)}}}, "OTSParameterInvalid"},
-		{"auto-increment", put, plainbuffer.Row{Key: []plainbuffer.Cell{{Name: []byte("k"), Value: plainbuffer.BoundValue(plainbuffer.AutoIncrement)}}}, "OTSUnsupportOperation"},
+		{"a key to be chosen", put, plainbuffer.Row{Key: []plainbuffer.Cell{{Name: []byte("k"), Value: plainbuffer.BoundValue(plainbuffer.AutoIncrement)}}}, "OTSParameterInvalid"},
 		{"double key", put, plainbuffer.Row{Key: []plainbuffer.Cell{{Name: []byte("k"), Value: plainbuffer.DoubleValue(1)}}}, "OTSInvalidPK"},
 		{"column of the key", put, column(plainbuffer.Cell{Name: []byte("k"), Value: v}), "OTSParameterInvalid"},
 		{"no name", put, column(plainbuffer.Cell{Value: v}), "OTSParameterInvalid"},
@@ -138,7 +138,13 @@ func TestAWriteThatIsNotRightIsToldWhy(t *testing.T) {
 		{"a put that deletes", put, column(plainbuffer.Cell{Name: name, Op: plainbuffer.DeleteAllVersions, Value: plainbuffer.NoValue()}), "OTSParameterInvalid"},
 		{"no version to delete", update, column(plainbuffer.Cell{Name: name, Op: plainbuffer.DeleteOneVersion, Value: plainbuffer.NoValue()}), "OTSParameterInvalid"},
 		{"a deletion with a value", update, column(plainbuffer.Cell{Name: name, Op: plainbuffer.DeleteAllVersions, Value: v}), "OTSParameterInvalid"},
-		{"increment", update, column(plainbuffer.Cell{Name: name, Op: plainbuffer.Increment, Value: v}), "OTSUnsupportOperation"},
+		{"a put that increments", put, column(plainbuffer.Cell{Name: name, Op: plainbuffer.Increment, Value: v}), "OTSParameterInvalid"},
+		{"an increment by a double", update, column(plainbuffer.Cell{Name: name, Op: plainbuffer.Increment, Value: plainbuffer.DoubleValue(1)}), "OTSParameterInvalid"},
+		{"an increment of a version", update, column(plainbuffer.Cell{Name: name, Op: plainbuffer.Increment, Value: v, HasTimestamp: true, Timestamp: now}), "OTSParameterInvalid"},
+		{"an increment of what is put", update, plainbuffer.Row{Key: keyOf("a"), Columns: []plainbuffer.Cell{
+			{Name: name, Value: v}, {Name: name, Op: plainbuffer.Increment, Value: v},
+		}}, "OTSParameterInvalid"},
+		{"new version", put, column(plainbuffer.Cell{Name: name, Value: v, HasTimestamp: true, Timestamp: now + 86500_000}), "OTSParameterInvalid"},
 		{"nothing to update", update, plainbuffer.Row{Key: keyOf("a")}, "OTSParameterInvalid"},
 		{"old version", put, column(plainbuffer.Cell{Name: name, Value: v, HasTimestamp: true, Timestamp: 1}), "OTSParameterInvalid"},
 		{"too many columns", put, plainbuffer.Row{Key: keyOf("a"), Columns: slices.Repeat([]plainbuffer.Cell{{Name: name, Value: v}}, maxColumns+1)}, "OTSParameterInvalid"},
@@ -152,87 +158,9 @@ func TestAWriteThatIsNotRightIsToldWhy(t *testing.T) {
 	wantCode(t, e.Write("other", putOf("a", 1)), "OTSObjectNotExist")
 }
 
-func TestATableThatIsNotSupportedIsRefusedByName(t *testing.T) {
-	e := newEmulator(t, Config{})
-	for _, tt := range []struct {
-		name   string
-		change func(*tablepb.CreateTableRequest)
-		code   string
-	}{
-		{"defined columns", func(q *tablepb.CreateTableRequest) {
-			q.TableMeta.DefinedColumn = []*tablepb.DefinedColumnSchema{{Name: new("c"), Type: tablepb.DefinedColumnType_DCT_BLOB.Enum()}}
-		}, "OTSUnsupportOperation"},
-		{"index", func(q *tablepb.CreateTableRequest) { q.IndexMetas = []*tablepb.IndexMeta{{}} }, "OTSUnsupportOperation"},
-		{"auto-increment", func(q *tablepb.CreateTableRequest) {
-			q.TableMeta.PrimaryKey[0].Option = tablepb.PrimaryKeyOption_AUTO_INCREMENT.Enum()
-		}, "OTSUnsupportOperation"},
-		{"time to live", func(q *tablepb.CreateTableRequest) {
-			q.TableOptions = &tablepb.TableOptions{TimeToLive: new(int32(86400))}
-		}, "OTSUnsupportOperation"},
-		{"transactions", func(q *tablepb.CreateTableRequest) { q.EnableLocalTxn = new(true) }, "OTSUnsupportOperation"},
-		{"throughput", func(q *tablepb.CreateTableRequest) { q.ReservedThroughput.CapacityUnit = capacityUnit(1, 0) }, "OTSUnsupportOperation"},
-		{"half a throughput", func(q *tablepb.CreateTableRequest) { q.ReservedThroughput.CapacityUnit.Read = nil }, "OTSParameterInvalid"},
-		{"old rows in the stream", func(q *tablepb.CreateTableRequest) {
-			q.StreamSpec = &tablepb.StreamSpecification{EnableStream: new(true), ExpirationTime: new(int32(24)), ColumnsToGet: []string{"c"}}
-		}, "OTSUnsupportOperation"},
-		{"endless stream", func(q *tablepb.CreateTableRequest) {
-			q.StreamSpec = &tablepb.StreamSpecification{EnableStream: new(true), ExpirationTime: new(int32(169))}
-		}, "OTSParameterInvalid"},
-		{"no versions", func(q *tablepb.CreateTableRequest) {
-			q.TableOptions = &tablepb.TableOptions{MaxVersions: new(int32(0))}
-		}, "OTSParameterInvalid"},
-		{"no key", func(q *tablepb.CreateTableRequest) { q.TableMeta.PrimaryKey = nil }, "OTSParameterInvalid"},
-		{"a key column twice", func(q *tablepb.CreateTableRequest) {
-			q.TableMeta.PrimaryKey = append(q.TableMeta.PrimaryKey, q.TableMeta.PrimaryKey[0])
-		}, "OTSParameterInvalid"},
-		{"name", func(q *tablepb.CreateTableRequest) { q.TableMeta.TableName = new("1st") }, "OTSParameterInvalid"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			q := &tablepb.CreateTableRequest{
-				TableMeta: &tablepb.TableMeta{TableName: new("n"), PrimaryKey: []*tablepb.PrimaryKeySchema{
-					{Name: new("k"), Type: tablepb.PrimaryKeyType_STRING.Enum()},
-				}},
-				ReservedThroughput: &tablepb.ReservedThroughput{CapacityUnit: capacityUnit(0, 0)},
-			}
-			tt.change(q)
-			_, err := call[tablepb.CreateTableResponse](t, e, "/CreateTable", q)
-			wantCode(t, err, tt.code)
-		})
-	}
-}
-
-func TestAReadThatIsNotSupportedIsRefusedByName(t *testing.T) {
-	e := newEmulator(t, Config{})
-	newTableOf(t, e, 1)
-	for _, tt := range []struct {
-		name   string
-		change func(*tablepb.GetRowRequest)
-		code   string
-	}{
-		{"filter", func(q *tablepb.GetRowRequest) { q.Filter = []byte("f") }, "OTSUnsupportOperation"},
-		{"start column", func(q *tablepb.GetRowRequest) { q.StartColumn = new("c") }, "OTSUnsupportOperation"},
-		{"end column", func(q *tablepb.GetRowRequest) { q.EndColumn = new("c") }, "OTSUnsupportOperation"},
-		{"token", func(q *tablepb.GetRowRequest) { q.Token = []byte("t") }, "OTSUnsupportOperation"},
-		{"transaction", func(q *tablepb.GetRowRequest) { q.TransactionId = new("t") }, "OTSUnsupportOperation"},
-		{"no version", func(q *tablepb.GetRowRequest) { q.MaxVersions = nil }, "OTSParameterInvalid"},
-		{"no time", func(q *tablepb.GetRowRequest) {
-			q.TimeRange = &tablepb.TimeRange{StartTime: new(int64(2)), EndTime: new(int64(2))}
-		}, "OTSParameterInvalid"},
-		{"no key", func(q *tablepb.GetRowRequest) { q.PrimaryKey = nil }, "OTSParameterInvalid"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			q := &tablepb.GetRowRequest{TableName: new("t"), MaxVersions: new(int32(1)),
-				PrimaryKey: plainbuffer.Append(nil, &plainbuffer.Row{Key: keyOf("a")})}
-			tt.change(q)
-			_, err := call[tablepb.GetRowResponse](t, e, "/GetRow", q)
-			wantCode(t, err, tt.code)
-		})
-	}
-}
-
 func TestVersionsAndColumnsAreSelected(t *testing.T) {
 	e := newEmulator(t, Config{})
-	if err := e.CreateTable(TableSpec{Name: "t", Key: []KeyColumn{{"k", plainbuffer.String}}, MaxVersions: 3}); err != nil {
+	if err := e.CreateTable(TableSpec{Name: "t", Key: []KeyColumn{{Name: "k", Type: plainbuffer.String}}, MaxVersions: 3}); err != nil {
 		t.Fatal(err)
 	}
 	now := time.Now().UnixMilli()

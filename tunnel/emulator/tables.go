@@ -3,7 +3,6 @@ package emulator
 import (
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/culvertio/culvert/tunnel/emulator/tablepb"
 	"github.com/culvertio/culvert/tunnel/plainbuffer"
@@ -12,29 +11,20 @@ import (
 // The calls that make, describe and delete tables.
 
 func (e *Emulator) createTable(q *tablepb.CreateTableRequest) (*tablepb.CreateTableResponse, error) {
-	meta, options := q.GetTableMeta(), q.GetTableOptions()
-	capacity := q.GetReservedThroughput().GetCapacityUnit()
-	if capacity.Read == nil || capacity.Write == nil {
+	meta, stream := q.GetTableMeta(), q.GetStreamSpec()
+	unit := q.GetReservedThroughput().GetCapacityUnit()
+	if unit.Read == nil || unit.Write == nil {
 		return nil, failf(codeParameterInvalid, "Both read and write capacity unit are required to create table.")
 	}
-	if options == nil {
-		options = &tablepb.TableOptions{}
-	}
-	stream := q.GetStreamSpec()
 	for _, refused := range []struct {
 		is   bool
 		what string
 	}{
-		{len(meta.GetDefinedColumn()) > 0, "defined columns"},
 		{len(meta.GetIndexMeta()) > 0 || len(q.GetIndexMetas()) > 0, "indexes"},
 		{len(q.GetPartitions()) > 0, "partition ranges"},
 		{q.GetSseSpec().GetEnable(), "server side encryption"},
 		{q.GetEnableLocalTxn(), "local transactions"},
-		{capacity.GetRead() != 0 || capacity.GetWrite() != 0, "reserved throughput other than 0"},
-		{options.TimeToLive != nil && options.GetTimeToLive() != -1, "a time to live other than -1 (for ever)"},
-		{options.AllowUpdate != nil && !options.GetAllowUpdate(), "tables that do not allow updates"},
-		{options.GetUpdateFullRow(), "tables that update full rows"},
-		{len(stream.GetColumnsToGet()) > 0, "streams that carry the row as it was (columns to get)"},
+		{q.GetTableOptions().GetUpdateFullRow(), "tables that update full rows"},
 	} {
 		if refused.is {
 			return nil, unsupported(refused.what)
@@ -46,14 +36,8 @@ func (e *Emulator) createTable(q *tablepb.CreateTableRequest) (*tablepb.CreateTa
 		Partitions:  e.config.Partitions,
 		SplitBytes:  e.config.SplitBytes,
 	}
-	if options.MaxVersions != nil {
-		spec.MaxVersions = int(options.GetMaxVersions())
-	}
 	for _, k := range meta.GetPrimaryKey() {
-		if k.Option != nil {
-			return nil, unsupported("auto-increment key columns")
-		}
-		c := KeyColumn{Name: k.GetName()}
+		c := KeyColumn{Name: k.GetName(), AutoIncrement: k.Option != nil}
 		switch k.GetType() {
 		case tablepb.PrimaryKeyType_INTEGER:
 			c.Type = plainbuffer.Integer
@@ -65,19 +49,26 @@ func (e *Emulator) createTable(q *tablepb.CreateTableRequest) (*tablepb.CreateTa
 		spec.Key = append(spec.Key, c)
 	}
 	if stream.GetEnableStream() {
-		if spec.StreamHours = int(stream.GetExpirationTime()); spec.StreamHours == 0 {
-			return nil, failf(codeParameterInvalid, "The stream's expiration time must be in range: [1, %d] hours.", maxStreamHours)
+		var err error
+		if spec.StreamHours, err = streamHours(stream); err != nil {
+			return nil, err
 		}
+		spec.OriginColumns = stream.GetColumnsToGet()
 	}
 	t, err := newTable(spec, &e.clock)
 	if err != nil {
 		return nil, err
 	}
-	if s := options.GetDeviationCellVersionInSec(); s != 0 {
-		if s < 0 || s > int64(1<<63-1)/int64(time.Second) {
-			return nil, failf(codeParameterInvalid, "The deviation of cell versions must be positive, not %d.", s)
+	if q.GetTableOptions() != nil {
+		if t.options, err = t.options.with(q.GetTableOptions()); err != nil {
+			return nil, err
 		}
-		t.drift = time.Duration(s) * time.Second
+	}
+	if t.reserved, err = t.reserved.with(q.GetReservedThroughput(), t.created); err != nil {
+		return nil, err
+	}
+	if t.defined, err = t.define(nil, meta.GetDefinedColumn()); err != nil {
+		return nil, err
 	}
 	if err := e.addTable(t); err != nil {
 		return nil, err
@@ -85,46 +76,46 @@ func (e *Emulator) createTable(q *tablepb.CreateTableRequest) (*tablepb.CreateTa
 	return &tablepb.CreateTableResponse{}, nil
 }
 
+// describeTable tells no keys between partitions (shard splits): rows are
+// spread over them by a hash.
 func (e *Emulator) describeTable(q *tablepb.DescribeTableRequest) (*tablepb.DescribeTableResponse, error) {
 	t, err := e.table(q.GetTableName())
 	if err != nil {
 		return nil, err
 	}
-	meta := &tablepb.TableMeta{TableName: &t.name}
-	for _, k := range t.key {
-		schema := &tablepb.PrimaryKeySchema{Name: new(k.Name), Type: tablepb.PrimaryKeyType_INTEGER.Enum()}
-		switch k.Type {
-		case plainbuffer.String:
-			schema.Type = tablepb.PrimaryKeyType_STRING.Enum()
-		case plainbuffer.Blob:
-			schema.Type = tablepb.PrimaryKeyType_BINARY.Enum()
-		}
-		meta.PrimaryKey = append(meta.PrimaryKey, schema)
-	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	stream := &tablepb.StreamDetails{EnableStream: new(t.streamID != "")}
-	if t.streamID != "" {
-		stream.StreamId = new(t.streamID)
-		stream.ExpirationTime = new(int32(t.streamHours))
-		stream.LastEnableTime = new(t.streamFrom.UnixMicro())
+	meta := &tablepb.TableMeta{TableName: &t.name, PrimaryKey: t.schema()}
+	for _, d := range t.defined {
+		meta.DefinedColumn = append(meta.DefinedColumn, &tablepb.DefinedColumnSchema{Name: &d.name, Type: d.typ.Enum()})
 	}
 	return &tablepb.DescribeTableResponse{
-		TableMeta: meta,
-		ReservedThroughputDetails: &tablepb.ReservedThroughputDetails{
-			CapacityUnit:     capacityUnit(0, 0),
-			LastIncreaseTime: new(t.created.Unix()),
-		},
-		TableOptions: &tablepb.TableOptions{
-			TimeToLive:                new(int32(-1)),
-			MaxVersions:               new(int32(t.maxVersions)),
-			DeviationCellVersionInSec: new(int64(t.drift / time.Second)),
-			AllowUpdate:               new(true),
-			UpdateFullRow:             new(false),
-		},
-		TableStatus:   tablepb.TableStatus_ACTIVE.Enum(),
-		StreamDetails: stream,
+		TableMeta:                 meta,
+		ReservedThroughputDetails: t.reserved.message(),
+		TableOptions:              t.options.message(),
+		TableStatus:               tablepb.TableStatus_ACTIVE.Enum(),
+		StreamDetails:             t.streamDetails(),
+		CreationTime:              new(t.created.UnixMicro()),
 	}, nil
+}
+
+// schema is how calls tell the key.
+func (t *table) schema() []*tablepb.PrimaryKeySchema {
+	var all []*tablepb.PrimaryKeySchema
+	for _, k := range t.key {
+		s := &tablepb.PrimaryKeySchema{Name: new(k.Name), Type: tablepb.PrimaryKeyType_INTEGER.Enum()}
+		switch k.Type {
+		case plainbuffer.String:
+			s.Type = tablepb.PrimaryKeyType_STRING.Enum()
+		case plainbuffer.Blob:
+			s.Type = tablepb.PrimaryKeyType_BINARY.Enum()
+		}
+		if k.AutoIncrement {
+			s.Option = tablepb.PrimaryKeyOption_AUTO_INCREMENT.Enum()
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 func (e *Emulator) listTable(*tablepb.ListTableRequest) (*tablepb.ListTableResponse, error) {
@@ -145,19 +136,3 @@ func (e *Emulator) deleteTable(q *tablepb.DeleteTableRequest) (*tablepb.DeleteTa
 	maps.DeleteFunc(e.tunnels, func(_ string, n *tunnel) bool { return n.table == t })
 	return &tablepb.DeleteTableResponse{}, nil
 }
-
-func capacityUnit(read, write int32) *tablepb.CapacityUnit {
-	return &tablepb.CapacityUnit{Read: &read, Write: &write}
-}
-
-// consumed is what a call on so many bytes consumes: a unit for each 4 KiB
-// begun, at least one.
-func consumedReading(bytes int) *tablepb.ConsumedCapacity {
-	return &tablepb.ConsumedCapacity{CapacityUnit: capacityUnit(units(bytes), 0)}
-}
-
-func consumedWriting(bytes int) *tablepb.ConsumedCapacity {
-	return &tablepb.ConsumedCapacity{CapacityUnit: capacityUnit(0, units(bytes))}
-}
-
-func units(bytes int) int32 { return int32(max(1, (bytes+4095)/4096)) }

@@ -114,7 +114,7 @@ func microseconds(offset uint64) int64 { return int64(offset/1000 + (offset%1000
 // lock is held.
 func (n *tunnel) addBaseChannels() {
 	rows := make([][]*row, len(n.table.partitions))
-	for r := range n.table.rows.ascend(nil) {
+	for r := range n.table.scan(n.created) {
 		p := n.table.partition(r.key).number
 		rows[p] = append(rows[p], r)
 	}

@@ -336,7 +336,7 @@ func TestAPageEndsAtItsBytes(t *testing.T) {
 func TestAStreamBeginsWhereItIsAskedTo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEmulator(t, Config{})
-		if err := e.CreateTable(TableSpec{Name: "t", Key: []KeyColumn{{"k", plainbuffer.String}}, StreamHours: 24}); err != nil {
+		if err := e.CreateTable(TableSpec{Name: "t", Key: []KeyColumn{{Name: "k", Type: plainbuffer.String}}, StreamHours: 24}); err != nil {
 			t.Fatal(err)
 		}
 		var third uint64

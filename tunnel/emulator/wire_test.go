@@ -116,7 +116,7 @@ func wantCode(t testing.TB, err error, code string) {
 // newTableOf makes a table with one string key column "k".
 func newTableOf(t testing.TB, e *Emulator, partitions int) {
 	t.Helper()
-	err := e.CreateTable(TableSpec{Name: "t", Key: []KeyColumn{{"k", plainbuffer.String}}, Partitions: partitions})
+	err := e.CreateTable(TableSpec{Name: "t", Key: []KeyColumn{{Name: "k", Type: plainbuffer.String}}, Partitions: partitions})
 	if err != nil {
 		t.Fatal(err)
 	}

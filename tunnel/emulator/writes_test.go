@@ -50,11 +50,10 @@ func TestABatchThatIsNotRightWritesNothing(t *testing.T) {
 		{"a row that is none", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, &tablepb.RowInBatchWriteRowRequest{
 			Type: tablepb.OperationType_PUT.Enum(), RowChange: []byte("x"), Condition: good.GetCondition(),
 		})}, nil, codeParameterInvalid},
-		{"a column condition", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, conditional)}, nil, codeUnsupported},
-		{"a row to return", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, returning)}, nil, codeUnsupported},
+		{"a column condition that is none", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, conditional)}, nil, codeParameterInvalid},
+		{"a row to return", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, returning)}, nil, codeParameterInvalid},
 		{"too many rows", []*tablepb.TableInBatchWriteRowRequest{many}, nil, codeParameterInvalid},
 		{"too many bytes", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, large("b"), large("c"))}, nil, codeParameterInvalid},
-		{"atomic", []*tablepb.TableInBatchWriteRowRequest{batchOf(good)}, func(q *tablepb.BatchWriteRowRequest) { q.IsAtomic = new(true) }, codeUnsupported},
 		{"transaction", []*tablepb.TableInBatchWriteRowRequest{batchOf(good)}, func(q *tablepb.BatchWriteRowRequest) { q.TransactionId = new("x") }, codeUnsupported},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -30,6 +30,17 @@ func (r *Row) Decode(b []byte) error {
 	return nil
 }
 
+// DecodeValue decodes a value that stands alone, from its type to its end,
+// with no length in front, as filters hold it. The value aliases b. Errors are
+// of type *[Error].
+func DecodeValue(b []byte) (Value, error) {
+	var v Value
+	if _, err := v.decode(b, 0, 0); err != nil {
+		return Value{}, err
+	}
+	return v, nil
+}
+
 // Decoder decodes a buffer of any number of rows, as GetRange answers with.
 type Decoder struct {
 	b   []byte

@@ -105,6 +105,10 @@ func (c *Cell) encodable() bool {
 	return len(c.Name) <= longest && len(c.Value.data) <= longest
 }
 
+// AppendValue appends v alone, as [DecodeValue] takes it. A value of type None
+// has no form: what stands in its place is refused by every reader.
+func AppendValue(dst []byte, v Value) []byte { return appendValue(dst, v) }
+
 func appendValue(dst []byte, v Value) []byte {
 	dst = append(dst, byte(v.typ))
 	switch v.typ {

@@ -1,0 +1,67 @@
+package emulator
+
+import (
+	"testing"
+
+	"github.com/culvertio/culvert/tunnel/emulator/tablepb"
+)
+
+func TestATableThatCannotBeMadeIsToldWhy(t *testing.T) {
+	e := newEmulator(t, Config{})
+	auto := func(name string, typ tablepb.PrimaryKeyType) *tablepb.PrimaryKeySchema {
+		return &tablepb.PrimaryKeySchema{Name: new(name), Type: typ.Enum(), Option: tablepb.PrimaryKeyOption_AUTO_INCREMENT.Enum()}
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(*tablepb.CreateTableRequest)
+		code   string
+	}{
+		{"a defined column of the key", func(q *tablepb.CreateTableRequest) {
+			q.TableMeta.DefinedColumn = []*tablepb.DefinedColumnSchema{{Name: new("k"), Type: tablepb.DefinedColumnType_DCT_BLOB.Enum()}}
+		}, "OTSParameterInvalid"},
+		{"index", func(q *tablepb.CreateTableRequest) { q.IndexMetas = []*tablepb.IndexMeta{{}} }, "OTSUnsupportOperation"},
+		{"the first column chosen", func(q *tablepb.CreateTableRequest) {
+			q.TableMeta.PrimaryKey[0].Option = tablepb.PrimaryKeyOption_AUTO_INCREMENT.Enum()
+		}, "OTSParameterInvalid"},
+		{"a string chosen", func(q *tablepb.CreateTableRequest) {
+			q.TableMeta.PrimaryKey = append(q.TableMeta.PrimaryKey, auto("l", tablepb.PrimaryKeyType_STRING))
+		}, "OTSParameterInvalid"},
+		{"two columns chosen", func(q *tablepb.CreateTableRequest) {
+			q.TableMeta.PrimaryKey = append(q.TableMeta.PrimaryKey, auto("l", tablepb.PrimaryKeyType_INTEGER), auto("m", tablepb.PrimaryKeyType_INTEGER))
+		}, "OTSParameterInvalid"},
+		{"too short to live", func(q *tablepb.CreateTableRequest) {
+			q.TableOptions = &tablepb.TableOptions{TimeToLive: new(int32(86399))}
+		}, "OTSParameterInvalid"},
+		{"no deviation", func(q *tablepb.CreateTableRequest) {
+			q.TableOptions = &tablepb.TableOptions{DeviationCellVersionInSec: new(int64(0))}
+		}, "OTSParameterInvalid"},
+		{"full rows", func(q *tablepb.CreateTableRequest) { q.TableOptions = &tablepb.TableOptions{UpdateFullRow: new(true)} }, "OTSUnsupportOperation"},
+		{"encryption", func(q *tablepb.CreateTableRequest) { q.SseSpec = &tablepb.SSESpecification{Enable: new(true)} }, "OTSUnsupportOperation"},
+		{"transactions", func(q *tablepb.CreateTableRequest) { q.EnableLocalTxn = new(true) }, "OTSUnsupportOperation"},
+		{"less than no throughput", func(q *tablepb.CreateTableRequest) { q.ReservedThroughput.CapacityUnit = capacityUnit(0, -1) }, "OTSParameterInvalid"},
+		{"half a throughput", func(q *tablepb.CreateTableRequest) { q.ReservedThroughput.CapacityUnit.Read = nil }, "OTSParameterInvalid"},
+		{"endless stream", func(q *tablepb.CreateTableRequest) {
+			q.StreamSpec = &tablepb.StreamSpecification{EnableStream: new(true), ExpirationTime: new(int32(169))}
+		}, "OTSParameterInvalid"},
+		{"no versions", func(q *tablepb.CreateTableRequest) {
+			q.TableOptions = &tablepb.TableOptions{MaxVersions: new(int32(0))}
+		}, "OTSParameterInvalid"},
+		{"no key", func(q *tablepb.CreateTableRequest) { q.TableMeta.PrimaryKey = nil }, "OTSParameterInvalid"},
+		{"a key column twice", func(q *tablepb.CreateTableRequest) {
+			q.TableMeta.PrimaryKey = append(q.TableMeta.PrimaryKey, q.TableMeta.PrimaryKey[0])
+		}, "OTSParameterInvalid"},
+		{"name", func(q *tablepb.CreateTableRequest) { q.TableMeta.TableName = new("1st") }, "OTSParameterInvalid"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			q := &tablepb.CreateTableRequest{
+				TableMeta: &tablepb.TableMeta{TableName: new("n"), PrimaryKey: []*tablepb.PrimaryKeySchema{
+					{Name: new("k"), Type: tablepb.PrimaryKeyType_STRING.Enum()},
+				}},
+				ReservedThroughput: &tablepb.ReservedThroughput{CapacityUnit: capacityUnit(0, 0)},
+			}
+			tt.change(q)
+			_, err := call[tablepb.CreateTableResponse](t, e, "/CreateTable", q)
+			wantCode(t, err, tt.code)
+		})
+	}
+}
