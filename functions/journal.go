@@ -14,18 +14,23 @@ import (
 // journalVariable names the environment variable with the journal's directory.
 const journalVariable = "CULVERT_JOURNAL"
 
-// journal records invocations; a nil one records nothing.
-type journal struct {
+// Journal records invocations in files of a directory, in the form that
+// [Start] tells of. Start keeps one itself; the local runtime keeps one for
+// handlers that know nothing of journals. A nil Journal records nothing. Its
+// methods may be called from many goroutines.
+type Journal struct {
 	dir  string
 	mu   sync.Mutex
 	file *os.File
 }
 
-func openJournal(dir string) *journal {
+// OpenJournal is the journal in a directory, nil for an empty name. Its file is
+// made by the first line that is written.
+func OpenJournal(dir string) *Journal {
 	if dir == "" {
 		return nil
 	}
-	return &journal{dir: dir}
+	return &Journal{dir: dir}
 }
 
 type journalBegin struct {
@@ -44,7 +49,9 @@ type journalEnd struct {
 	Error    string    `json:"error"`
 }
 
-func (j *journal) begin(payload []byte, e *Event) error {
+// Begin records that a handler is given the payload, which e was decoded from.
+// Its error is a [*JournalError].
+func (j *Journal) Begin(payload []byte, e *Event) error {
 	if j == nil {
 		return nil
 	}
@@ -55,7 +62,10 @@ func (j *journal) begin(payload []byte, e *Event) error {
 	return j.append(line)
 }
 
-func (j *journal) end(e *Event, err error) error {
+// End records that the invocation is over: which records are marked as failed,
+// and the error that failed the whole batch, if any. Its error is a
+// [*JournalError]. An invocation that was cut off has no end.
+func (j *Journal) End(e *Event, err error) error {
 	if j == nil {
 		return nil
 	}
@@ -76,15 +86,15 @@ func (j *journal) end(e *Event, err error) error {
 
 // endInPanic is end for a handler that did not return, where there is nobody
 // left to return an error to.
-func (j *journal) endInPanic(e *Event) {
-	if err := j.end(e, errors.New("the handler panicked")); err != nil {
+func (j *Journal) endInPanic(e *Event) {
+	if err := j.End(e, errors.New("the handler panicked")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
 }
 
 // append writes the line with one write. After a failed write, which may have
 // left half a line, the next line goes to a new file.
-func (j *journal) append(line any) error {
+func (j *Journal) append(line any) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false) // the event as it was received
@@ -105,6 +115,24 @@ func (j *journal) append(line any) error {
 	if _, err := j.file.Write(b.Bytes()); err != nil {
 		_ = j.file.Close()
 		j.file = nil
+		return &JournalError{Dir: j.dir, Err: err}
+	}
+	return nil
+}
+
+// Close closes the journal's file. Another line would go to a new one.
+func (j *Journal) Close() error {
+	if j == nil {
+		return nil
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.file == nil {
+		return nil
+	}
+	err := j.file.Close()
+	j.file = nil
+	if err != nil {
 		return &JournalError{Dir: j.dir, Err: err}
 	}
 	return nil

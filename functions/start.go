@@ -41,7 +41,7 @@ type Handler func(ctx context.Context, e *Event) error
 // marked. A line is one write, so a
 // killed process leaves at most its last line torn.
 func Start(h Handler) {
-	f := &function{handler: h, journal: openJournal(os.Getenv(journalVariable))}
+	f := &function{handler: h, journal: OpenJournal(os.Getenv(journalVariable))}
 	switch {
 	case os.Getenv("FC_RUNTIME_API") != "":
 		// A []byte argument is given the payload as it is. The result is
@@ -62,7 +62,7 @@ func Start(h Handler) {
 // function is a handler as the platforms see it: payload in, answer out.
 type function struct {
 	handler Handler
-	journal *journal
+	journal *Journal
 }
 
 // invoke answers nil when no record failed.
@@ -71,7 +71,7 @@ func (f *function) invoke(ctx context.Context, payload []byte) (*Answer, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := f.journal.begin(payload, e); err != nil {
+	if err := f.journal.Begin(payload, e); err != nil {
 		return nil, err
 	}
 	// A panic goes on to the platform's SDK, which reports it with its stack;
@@ -87,7 +87,7 @@ func (f *function) invoke(ctx context.Context, payload []byte) (*Answer, error) 
 	if failed == nil {
 		failed = failedUnnamed(e)
 	}
-	if err := f.journal.end(e, failed); err != nil {
+	if err := f.journal.End(e, failed); err != nil {
 		return nil, err
 	}
 	if failed != nil {
