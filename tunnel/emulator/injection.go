@@ -75,7 +75,7 @@ func (in *injector) set(f Faults) {
 }
 
 func (f Faults) clone() Faults {
-	f.Rules = slices.Clone(f.Rules)
+	f.Rules = append([]Fault{}, f.Rules...)
 	for i := range f.Rules {
 		f.Rules[i].Calls = slices.Clone(f.Rules[i].Calls)
 	}

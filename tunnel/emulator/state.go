@@ -84,10 +84,10 @@ func (e *Emulator) State() State {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	for _, t := range e.tables {
-		s.Tables = append(s.Tables, t.describe())
+		s.Tables = append(s.Tables, t.view())
 	}
 	for _, n := range e.tunnels {
-		s.Tunnels = append(s.Tunnels, n.describe())
+		s.Tunnels = append(s.Tunnels, n.view())
 	}
 	slices.SortFunc(s.Tables, func(a, b TableState) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Tunnels, func(a, b TunnelState) int {
@@ -96,7 +96,7 @@ func (e *Emulator) State() State {
 	return s
 }
 
-func (t *table) describe() TableState {
+func (t *table) view() TableState {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	s := TableState{Name: t.name, Rows: t.rows.size, Partitions: []PartitionState{}}
@@ -113,7 +113,7 @@ func (t *table) describe() TableState {
 	return s
 }
 
-func (n *tunnel) describe() TunnelState {
+func (n *tunnel) view() TunnelState {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	// What an expired tunnel holds is told like any other's.
