@@ -20,6 +20,9 @@ type Options struct {
 	AtOnce int
 	Output io.Writer // receives what handler processes print. Default os.Stderr
 	Env    []string  // added to the environment of handler processes
+	// Journal is the directory in which the invocations of handler processes
+	// are recorded, whatever they are written in. Default: none.
+	Journal string
 	// Scratch is the directory in which handlers are built; each is removed
 	// when its target is closed. Default: the system's for temporary files.
 	Scratch string
@@ -49,6 +52,7 @@ func Open(ctx context.Context, function string, o Options) (Target, error) {
 		Name:      o.Name,
 		Output:    o.Output,
 		Env:       o.Env,
+		Journal:   o.Journal,
 		Scratch:   o.Scratch,
 		Logger:    o.Logger,
 	}

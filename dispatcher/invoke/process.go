@@ -30,6 +30,7 @@ type ProcessConfig struct {
 	Name      string        // of the function, in output and errors. Default: the binary's
 	Output    io.Writer     // receives what the processes print. Default os.Stderr
 	Env       []string      // added to the processes' environment
+	Journal   string        // the directory in which invocations are recorded; see [runtime.Config.Journal]
 	Scratch   string        // the directory in which a handler is built. Default: the system's for temporary files
 	Logger    *slog.Logger  // default slog.Default()
 }
@@ -60,6 +61,7 @@ func NewProcess(ctx context.Context, c ProcessConfig) (*ProcessTarget, error) {
 		Command:   command,
 		Custom:    c.Command != nil,
 		Env:       c.Env,
+		Journal:   c.Journal,
 		Processes: c.Processes,
 		Timeout:   c.Timeout,
 		Output:    c.Output,

@@ -57,6 +57,14 @@ type Config struct {
 	// for its first event, or until it listens and is initialized. Default 10 s,
 	// 10 ms to 10 min.
 	StartTimeout time.Duration
+	// Journal is a directory in which every invocation is recorded, in the form
+	// that functions.Start tells of, by this process: so there is a record of
+	// handlers that do not call functions.Start, too. CULVERT_JOURNAL is then
+	// withheld from the processes, which would record each invocation again. An
+	// invocation begins when it has been given to a process; if that ends or is
+	// killed, the invocation has no end. One whose journal cannot be written
+	// fails. Empty: none.
+	Journal string
 	// Output receives what the processes print on stdout and stderr, a line a
 	// write, with "[name pid] " before it. The two lines that the SDK prints
 	// around every invocation are left out. A writer that blocks holds up the

@@ -24,6 +24,9 @@ func (c *crew) environment(slot int) []string {
 		return slices.Contains(withheld, name)
 	})
 	env = append(env, cfg.Env...)
+	if cfg.Journal != "" {
+		env = append(env, "CULVERT_JOURNAL=")
+	}
 	return append(env,
 		"FC_FUNCTION_NAME="+cfg.Name,
 		"FC_FUNCTION_HANDLER="+filepath.Base(c.command[0]),

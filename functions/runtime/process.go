@@ -51,8 +51,10 @@ type process struct {
 	useful   bool           // it was given an event
 	gone     bool           // ended, or about to be killed
 
-	signals sync.Mutex // guards reaped
-	reaped  bool       // its id may belong to another process by now
+	signals    sync.Mutex    // guards what follows
+	reaped     bool          // its id may belong to another process by now
+	terminated bool          // it was asked to end
+	killed     chan struct{} // closed by kill
 }
 
 // launch starts a process and what gives it its events. Both end by themselves
@@ -70,6 +72,7 @@ func (c *crew) launch(slot int) (*process, *StartError) {
 		asked:     make(chan struct{}),
 		events:    make(chan *invocation, 1), // room for the one of current
 		dismissed: make(chan struct{}),
+		killed:    make(chan struct{}),
 		ended:     make(chan struct{}),
 		exited:    make(chan struct{}),
 		drained:   make(chan struct{}),
@@ -154,13 +157,25 @@ func (p *process) shut(listener net.Listener) {
 // live blocks until the process has ended, then clears up after it.
 func (p *process) live(listener net.Listener, printed *os.File) {
 	var servants sync.WaitGroup
-	servants.Go(func() { p.out.readFrom(printed) })
+	silent := make(chan struct{}) // closed when nobody can print any more
+	servants.Go(func() {
+		p.out.readFrom(printed)
+		close(silent)
+	})
 	if p.server != nil {
 		servants.Go(func() { _ = p.server.Serve(listener) })
 	} else {
 		servants.Go(p.drive)
 	}
 	_ = p.cmd.Wait()
+	if p.isTerminated() && groupLives(p.pid) {
+		// A shell ends at once when it is asked to; the program that it ran
+		// still has its grace.
+		select {
+		case <-silent:
+		case <-p.killed:
+		}
+	}
 	p.signals.Lock()
 	p.reaped = true
 	// What it started dies with it. Its group exists as long as one of them
@@ -257,15 +272,31 @@ func (p *process) end() {
 }
 
 // kill ends the process and everything that it has started.
-func (p *process) kill() { p.signal(killGroup) }
-
-// terminate asks the process to end.
-func (p *process) terminate() { p.signal(terminateGroup) }
-
-func (p *process) signal(send func(pid int)) {
+func (p *process) kill() {
 	p.signals.Lock()
 	defer p.signals.Unlock()
-	if !p.reaped {
-		send(p.pid)
+	select {
+	case <-p.killed:
+	default:
+		close(p.killed)
 	}
+	if !p.reaped {
+		killGroup(p.pid)
+	}
+}
+
+// terminate asks the process, and everything that it has started, to end.
+func (p *process) terminate() {
+	p.signals.Lock()
+	defer p.signals.Unlock()
+	p.terminated = true
+	if !p.reaped {
+		terminateGroup(p.pid)
+	}
+}
+
+func (p *process) isTerminated() bool {
+	p.signals.Lock()
+	defer p.signals.Unlock()
+	return p.terminated
 }

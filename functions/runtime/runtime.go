@@ -22,10 +22,13 @@ package runtime
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/culvertio/culvert/functions"
 )
 
 // AnswerLimit bounds a handler's answer, in bytes: Lambda's 6 MiB, the
@@ -46,10 +49,11 @@ type Runtime struct {
 	cfg       Config
 	out       *lockedWriter
 	spawner   *spawner
-	requests  string         // what the ids of this runtime's requests begin with
-	ending    sync.WaitGroup // one for each crew that has not ended
-	active    sync.WaitGroup // calls of Invoke
-	replacing chan struct{}  // holds a value while Replace is at work
+	journal   *functions.Journal // nil: none
+	requests  string             // what the ids of this runtime's requests begin with
+	ending    sync.WaitGroup     // one for each crew that has not ended
+	active    sync.WaitGroup     // calls of Invoke
+	replacing chan struct{}      // holds a value while Replace is at work
 	shut      sync.Once
 
 	// mu guards what follows, and the fields of crew, process and invocation
@@ -76,6 +80,7 @@ func Start(ctx context.Context, cfg Config) (*Runtime, error) {
 		cfg:       cfg,
 		out:       &lockedWriter{w: cfg.Output},
 		spawner:   startSpawner(),
+		journal:   functions.OpenJournal(cfg.Journal),
 		requests:  rand.Text(),
 		replacing: make(chan struct{}, 1),
 		ports:     make(map[int]bool),
@@ -191,6 +196,7 @@ func (r *Runtime) withdraw(inv *invocation) bool {
 func (r *Runtime) await(ctx context.Context, inv *invocation) ([]byte, error) {
 	ctx, cancel := context.WithDeadline(ctx, inv.limit)
 	defer cancel()
+	recorded := r.begin(inv)
 	var res result
 	select {
 	case res = <-inv.result:
@@ -198,6 +204,7 @@ func (r *Runtime) await(ctx context.Context, inv *invocation) ([]byte, error) {
 		res = r.giveUp(inv, ctx.Err())
 	}
 	<-inv.written
+	res = recorded.end(res)
 	return res.answer, res.err
 }
 
@@ -277,7 +284,10 @@ func (r *Runtime) Close(ctx context.Context) error {
 		err = fmt.Errorf("runtime: handler %s was killed: %w", r.cfg.Name, context.Cause(ctx))
 	}
 	<-ended
-	r.shut.Do(r.spawner.stop)
+	r.shut.Do(func() {
+		r.spawner.stop()
+		err = errors.Join(err, r.journal.Close())
+	})
 	return err
 }
 

@@ -76,6 +76,8 @@ func handle(w http.ResponseWriter, r *http.Request, o order, body []byte, prepar
 	switch o.Do {
 	case "echo":
 		_, _ = w.Write(body)
+	case "say":
+		fmt.Fprint(w, o.Text)
 	case "count":
 		fmt.Fprint(w, len(body))
 	case "fill":
