@@ -1,6 +1,7 @@
 package functions
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -254,6 +255,15 @@ func TestAnEventDoesNotAliasItsCBOR(t *testing.T) {
 	want := &Record{ID: "r1", PrimaryKey: []KeyColumn{{"k", StringValue("xy")}, {"b", BlobValue([]byte{0, 255})}}}
 	if diff := cmp.Diff(want, e.Records[0], cmpopts.EquateComparable(Value{}), cmpopts.IgnoreUnexported(Record{})); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestABatchMayBeLongInCBOR(t *testing.T) {
+	const records = 200_000 // more than the library takes by itself
+	payload := binary.BigEndian.AppendUint32([]byte("\xa2\x67Version\x67Sync-v1\x67Records\x9a"), records)
+	payload = append(payload, bytes.Repeat([]byte{0xa0}, records)...)
+	if e, err := Decode(payload); err != nil || len(e.Records) != records {
+		t.Error(err)
 	}
 }
 

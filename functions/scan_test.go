@@ -296,7 +296,10 @@ func TestAWrongStructNamesAllItsMistakes(t *testing.T) {
 	type inner struct {
 		X int `ots:"x"`
 	}
-	type withChange struct{ Change[int] }
+	type withChange struct {
+		N int
+		Change[int]
+	}
 	type loop *loop
 	type wrong struct {
 		Twice  int            `ots:"a"`
