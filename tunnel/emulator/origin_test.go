@@ -17,7 +17,7 @@ func columnOf(name string, n int64) plainbuffer.Cell {
 func TestARecordCarriesTheColumnsThatTheStreamIsAskedForAsTheyWere(t *testing.T) {
 	e := newEmulator(t, Config{})
 	err := e.CreateTable(TableSpec{
-		Name: "t", Key: []KeyColumn{{"k", plainbuffer.String}}, StreamHours: 24, OriginColumns: []string{"a", "c"},
+		Name: "t", Key: []KeyColumn{{Name: "k", Type: plainbuffer.String}}, StreamHours: 24, OriginColumns: []string{"a", "c"},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ type partition struct {
 
 	// The table's lock guards the rest.
 	ended     bool  // split
-	forgotten bool  // ended in an earlier stream of the table
+	forgotten bool  // ended before the stream was turned on
 	written   int64 // bytes of the rows written since it began
 	log       changeLog
 }

@@ -47,6 +47,10 @@ func (e *Emulator) makeRoutes() map[string]route {
 		"/GetRow":                   {sign.Table, message(e.getRow)},
 		"/BatchGetRow":              {sign.Table, message(e.batchGetRow)},
 		"/GetRange":                 {sign.Table, message(e.getRange)},
+		"/ListStream":               {sign.Table, message(e.listStream)},
+		"/DescribeStream":           {sign.Table, message(e.describeStream)},
+		"/GetShardIterator":         {sign.Table, message(e.getShardIterator)},
+		"/GetStreamRecord":          {sign.Table, e.getStreamRecord},
 
 		"/tunnel/create":         {sign.Tunnel, message(e.createTunnel)},
 		"/tunnel/delete":         {sign.Tunnel, message(e.deleteTunnel)},

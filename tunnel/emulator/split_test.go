@@ -91,7 +91,7 @@ func TestASplitThatCannotBeIsToldWhy(t *testing.T) {
 	wantCode(t, e.Split("t", 3), "OTSParameterInvalid")
 	wantCode(t, e.Split("t", -1), "OTSParameterInvalid")
 	wantCode(t, e.Split("other", 0), "OTSObjectNotExist")
-	if err := e.CreateTable(TableSpec{Name: "full", Key: []KeyColumn{{"k", plainbuffer.String}}}); err != nil {
+	if err := e.CreateTable(TableSpec{Name: "full", Key: []KeyColumn{{Name: "k", Type: plainbuffer.String}}}); err != nil {
 		t.Fatal(err)
 	}
 	wantCode(t, e.Split("full", 0), "OTSParameterInvalid")

@@ -47,6 +47,9 @@ func (t *table) origin(old *row) *plainbuffer.Row {
 func (t *table) enableStream(hours int) {
 	if t.streamID == "" {
 		t.streamID, t.streamHours, t.streamFrom = newID(), hours, t.clock.now()
+		for _, p := range t.partitions {
+			p.forgotten = p.ended
+		}
 	}
 }
 
@@ -56,7 +59,6 @@ func (t *table) disableStream() {
 	t.streamID, t.streamHours, t.originColumns = "", 0, nil
 	for _, p := range t.partitions {
 		p.log.drop(len(p.log.entries))
-		p.forgotten = p.ended
 	}
 }
 
