@@ -54,6 +54,7 @@ func (e *Emulator) ExpireClient(table, name, client string) error {
 // measured with it.
 func (e *Emulator) StepClock(d time.Duration) {
 	e.clock.step(d)
+	e.keeper.stepped()
 	e.config.Logger.Info("clock stepped", "by", d, "off_by", time.Duration(e.clock.offset.Load()))
 }
 
@@ -75,11 +76,13 @@ func (e *Emulator) ResumeChannel(table, name, channel string) error {
 func (e *Emulator) Reset() {
 	e.clock.switches.set(e.config.Switches)
 	e.clock.offset.Store(0)
+	e.keeper.stepped()
 	e.injector.set(e.config.Faults)
 	e.injector.forget()
 }
 
-func (e *Emulator) scheduleChannel(table, name, channel string, status tunnelpb.ChannelStatus) error {
+func (e *Emulator) scheduleChannel(table, name, channel string, status tunnelpb.ChannelStatus) (err error) {
+	defer e.sync(&err)
 	if e.closed.Load() {
 		return errClosed()
 	}
@@ -96,7 +99,8 @@ func (e *Emulator) scheduleChannel(table, name, channel string, status tunnelpb.
 }
 
 // command runs f on a tunnel, under its lock.
-func (e *Emulator) command(table, name string, f func(*tunnel) error) error {
+func (e *Emulator) command(table, name string, f func(*tunnel) error) (err error) {
+	defer e.sync(&err)
 	if e.closed.Load() {
 		return errClosed()
 	}

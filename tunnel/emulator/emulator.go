@@ -51,6 +51,15 @@ type Config struct {
 	// records or 900 KiB). PageRecords 1 to 100,000, PageBytes 1 to 64 MiB.
 	PageRecords int
 	PageBytes   int
+	// Data is a directory in which tables, rows, changes, tunnels and
+	// checkpoints are kept, so that they survive the process, also one that is
+	// killed: no answer leaves before all that it tells is on disk. It is made
+	// if there is none, and has one instance at a time. Default none:
+	// everything is in memory alone.
+	Data string
+	// OnLoad, if set, is called while New loads Data: with how much of it is
+	// done, and with the total, in bytes. The last call has done equal to it.
+	OnLoad func(done, total int64)
 	// Switches say how the instance behaves where nobody knows what the real
 	// service does, and Faults what goes wrong on purpose. Both can be changed
 	// while it runs. The defaults are the zero values.
@@ -109,8 +118,9 @@ func (c Config) withDefaults() (Config, error) {
 }
 
 // Emulator is one instance. Its methods may be called from many goroutines.
-// It starts none: what is due, such as a silent client's end, is done by the
-// next call that could notice.
+// What is due, such as a silent client's end, is done by the next call that
+// could notice: it starts no goroutine but, with [Config].Data, the one that
+// writes to disk, which Close ends.
 type Emulator struct {
 	config Config
 	routes map[string]route
@@ -118,14 +128,17 @@ type Emulator struct {
 	clock  clock
 
 	injector injector
+	keeper   *keeper // nil: in memory alone
 
 	mu      sync.RWMutex
 	tables  map[string]*table
 	tunnels map[string]*tunnel // by id
 }
 
-// New makes an instance without tables. It fails if the configuration is out
-// of its bounds.
+// New makes an instance, without tables but for those that [Config].Data
+// holds, which it loads. It fails if the configuration is out of its bounds, or
+// if the data cannot be used: another process has them, they are damaged, or a
+// newer program wrote them; then it has not changed them.
 func New(c Config) (*Emulator, error) {
 	c, err := c.withDefaults()
 	if err != nil {
@@ -139,14 +152,21 @@ func New(c Config) (*Emulator, error) {
 	e.routes = e.makeRoutes()
 	e.clock.switches.set(c.Switches)
 	e.injector.set(c.Faults)
+	if c.Data != "" {
+		if err := e.load(); err != nil {
+			return nil, err
+		}
+	}
 	return e, nil
 }
 
-// Close refuses every later call. Calls under way are answered. It never
-// fails and may be called again.
+// Close refuses every later call. Calls under way are answered. With
+// [Config].Data it must be called, and waits until everything is on disk; its
+// error says that something is not, of which nobody has been told that it was.
+// It may be called again.
 func (e *Emulator) Close() error {
 	e.closed.Store(true)
-	return nil
+	return e.keeper.close()
 }
 
 var _ http.Handler = (*Emulator)(nil)
@@ -194,7 +214,8 @@ type Change struct {
 
 // CreateTable makes a table, as the call of the same name does. Errors are of
 // type *[Error].
-func (e *Emulator) CreateTable(spec TableSpec) error {
+func (e *Emulator) CreateTable(spec TableSpec) (err error) {
+	defer e.sync(&err)
 	if e.closed.Load() {
 		return errClosed()
 	}
@@ -216,7 +237,8 @@ func (e *Emulator) CreateTable(spec TableSpec) error {
 
 // Write writes one change, as PutRow, UpdateRow and DeleteRow do that expect
 // nothing of the row. Errors are of type *[Error].
-func (e *Emulator) Write(table string, c Change) error {
+func (e *Emulator) Write(table string, c Change) (err error) {
+	defer e.sync(&err)
 	if e.closed.Load() {
 		return errClosed()
 	}
@@ -239,6 +261,7 @@ func (e *Emulator) addTable(t *table) error {
 		return failf(codeObjectAlreadyExist, "Requested table already exists.")
 	}
 	e.tables[t.name] = t
+	e.keeper.addTable(t)
 	return nil
 }
 

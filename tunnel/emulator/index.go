@@ -15,6 +15,8 @@ type row struct {
 	key []plainbuffer.Cell
 	// columns are sorted by name, the versions of one column newest first.
 	columns []plainbuffer.Cell
+	// revision of the table that the row came with. The index sets it.
+	revision uint64
 }
 
 // compareKeys orders keys of one table, or bounds with InfMin and InfMax in
@@ -31,8 +33,10 @@ func compareKeys(a, b []plainbuffer.Cell) int {
 // index holds a table's rows in key order, as a list of short sorted blocks:
 // a write moves a block's pointers and no more. No block is empty.
 type index struct {
-	blocks [][]*row
-	size   int
+	blocks   [][]*row
+	size     int
+	revision uint64              // rises with every change
+	changed  func(old, new *row) // called after every change, if set; nil rows: there is none
 }
 
 const blockRows = 256
@@ -64,15 +68,29 @@ func (x *index) get(key []plainbuffer.Cell) *row {
 
 // put adds r, in place of the row of its key if there is one.
 func (x *index) put(r *row) {
+	x.revision++
+	r.revision = x.revision
+	x.note(x.insert(r), r)
+}
+
+// note tells of a change.
+func (x *index) note(old, new *row) {
+	if x.changed != nil {
+		x.changed(old, new)
+	}
+}
+
+// insert gives the row that r takes the place of.
+func (x *index) insert(r *row) (old *row) {
 	block, i, found := x.find(r.key)
 	if found {
-		x.blocks[block][i] = r
-		return
+		old, x.blocks[block][i] = x.blocks[block][i], r
+		return old
 	}
 	x.size++
 	if len(x.blocks) == 0 {
 		x.blocks = [][]*row{{r}}
-		return
+		return nil
 	}
 	b := slices.Insert(x.blocks[block], i, r)
 	x.blocks[block] = b
@@ -82,6 +100,7 @@ func (x *index) put(r *row) {
 		x.blocks[block] = b[:len(b)/2]
 		x.blocks = slices.Insert(x.blocks, block+1, half)
 	}
+	return nil
 }
 
 // remove takes the row of a key out, if there is one.
@@ -91,10 +110,13 @@ func (x *index) remove(key []plainbuffer.Cell) {
 		return
 	}
 	x.size--
+	x.revision++
+	old := x.blocks[block][i]
 	x.blocks[block] = slices.Delete(x.blocks[block], i, i+1)
 	if len(x.blocks[block]) == 0 {
 		x.blocks = slices.Delete(x.blocks, block, block+1)
 	}
+	x.note(old, nil)
 }
 
 // ascend gives the rows from start on, in key order. All of them: nil.

@@ -59,7 +59,13 @@ func (l *changeLog) append(action tunnelpb.ActionType, r, origin *plainbuffer.Ro
 	if origin != nil {
 		l.origin = plainbuffer.Append(l.origin, origin)
 	}
-	size := recordSize(action, l.row, l.origin)
+	last := l.room(recordSize(action, l.row, l.origin))
+	l.chunks[last] = appendRecord(l.chunks[last], action, l.row, l.origin)
+	l.added(last)
+}
+
+// room gives the index of the last chunk, which has room for so many bytes.
+func (l *changeLog) room(size int) int {
 	last := len(l.chunks) - 1
 	if last < 0 || cap(l.chunks[last])-len(l.chunks[last]) < size {
 		bytes := minChunkBytes
@@ -69,7 +75,11 @@ func (l *changeLog) append(action tunnelpb.ActionType, r, origin *plainbuffer.Ro
 		l.chunks = append(l.chunks, make([]byte, 0, max(bytes, size)))
 		last++
 	}
-	l.chunks[last] = appendRecord(l.chunks[last], action, l.row, l.origin)
+	return last
+}
+
+// added makes an entry of what has been added to the last chunk.
+func (l *changeLog) added(last int) {
 	l.entries = append(l.entries, entry{
 		timestamp: l.last.Timestamp,
 		chunk:     l.firstChunk + uint32(last),

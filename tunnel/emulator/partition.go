@@ -98,7 +98,8 @@ func (t *table) split(p *partition) ([]*partition, error) {
 // tunnel that reads the table's stream a channel for each child opens once the
 // parent's channel is TERMINATED. partition is the number in the parent's
 // channel id (2 for Stream_0002). Errors are of type *[Error].
-func (e *Emulator) Split(table string, partition int) error {
+func (e *Emulator) Split(table string, partition int) (err error) {
+	defer e.sync(&err)
 	if e.closed.Load() {
 		return errClosed()
 	}

@@ -6,7 +6,8 @@ package emulator
 // TERMINATED has none: nobody will read it again, though its last checkpoint
 // may be missing (the official Go client loses it at times). Changes that have
 // expired do not count either. Errors are of type *[Error].
-func (e *Emulator) Remaining(table, name string) (int64, error) {
+func (e *Emulator) Remaining(table, name string) (_ int64, err error) {
+	defer e.sync(&err)
 	e.mu.RLock()
 	n, err := e.tunnelByName(table, name, "")
 	e.mu.RUnlock()

@@ -136,15 +136,20 @@ func apiOf(path string) sign.API {
 	return sign.Table
 }
 
+// unavailable is an API's code of what may be tried again later.
+func unavailable(api sign.API) string {
+	if api == sign.Tunnel {
+		return codeTunnelUnavailable
+	}
+	return codeServerUnavailable
+}
+
 // answer judges the request's frame, then has the call answered, as far as the
 // faults let it.
 func (e *Emulator) answer(w http.ResponseWriter, r *http.Request) ([][]byte, error) {
 	api := apiOf(r.URL.Path)
 	if e.closed.Load() {
-		if api == sign.Tunnel {
-			return nil, failf(codeTunnelUnavailable, "The emulator has been closed.")
-		}
-		return nil, errClosed()
+		return nil, failf(unavailable(api), "The emulator has been closed.")
 	}
 	if r.Method != http.MethodPost {
 		return nil, failf(codeMethodNotAllowed, "Only POST method for requests is supported.")
@@ -163,7 +168,10 @@ func (e *Emulator) answer(w http.ResponseWriter, r *http.Request) ([][]byte, err
 	if err := e.authorize(api, r, body); err != nil {
 		return nil, err
 	}
-	return e.inject(w, r, body, func(f pageFault) ([][]byte, error) { return route.serve(body, f) })
+	return e.inject(w, r, body, func(f pageFault) ([][]byte, error) {
+		answer, err := route.serve(body, f)
+		return answer, e.kept(err, unavailable(api))
+	})
 }
 
 // head writes an answer's status and headers. The answers of the table API

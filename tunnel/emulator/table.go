@@ -4,7 +4,6 @@ import (
 	"iter"
 	"regexp"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/culvertio/culvert/tunnel/plainbuffer"
@@ -28,7 +27,8 @@ type table struct {
 	created time.Time
 	clock   *clock
 
-	mu sync.RWMutex
+	mu   keepingRWMutex
+	kept *keptTable // nil: in memory alone
 	options
 	reserved    throughput
 	defined     []definedColumn

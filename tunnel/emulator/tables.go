@@ -133,6 +133,12 @@ func (e *Emulator) deleteTable(q *tablepb.DeleteTableRequest) (*tablepb.DeleteTa
 		return nil, noObject(q.GetTableName())
 	}
 	delete(e.tables, t.name)
-	maps.DeleteFunc(e.tunnels, func(_ string, n *tunnel) bool { return n.table == t })
+	for id, n := range e.tunnels {
+		if n.table == t {
+			delete(e.tunnels, id)
+			e.keeper.removeTunnel(n)
+		}
+	}
+	e.keeper.removeTable(t)
 	return &tablepb.DeleteTableResponse{}, nil
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/culvertio/culvert/tunnel/plainbuffer"
@@ -24,8 +23,13 @@ type tunnel struct {
 
 	until int64 // microseconds: changes from then on are not part of it; 0: all are
 
-	mu         sync.Mutex
-	clients    []*client // in the order in which they came
+	// The table's revision that the base data shows, and its options then.
+	revision uint64
+	options  options
+
+	mu         keepingMutex
+	kept       *keptTunnel // nil: in memory alone
+	clients    []*client   // in the order in which they came
 	channels   []*channel
 	byID       map[string]*channel
 	partitions int  // of the table's, which it knows
@@ -87,8 +91,7 @@ func newTunnel(t *table, name string, kind tunnelpb.TunnelType, config *tunnelpb
 		created: t.clock.now(),
 		byID:    make(map[string]*channel),
 	}
-	n.logger = logger.With("tunnel", n.name, "tunnel_id", n.id)
-	n.until = microseconds(config.GetEndOffset())
+	n.prepare(logger)
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -106,6 +109,12 @@ func newTunnel(t *table, name string, kind tunnelpb.TunnelType, config *tunnelpb
 	return n
 }
 
+// prepare sets what follows from the tunnel's name and configuration.
+func (n *tunnel) prepare(logger *slog.Logger) {
+	n.logger = logger.With("tunnel", n.name, "tunnel_id", n.id)
+	n.until = microseconds(n.config.GetEndOffset())
+}
+
 // microseconds is the first whole one that is not before an offset, which is
 // in nanoseconds.
 func microseconds(offset uint64) int64 { return int64(offset/1000 + (offset%1000+999)/1000) }
@@ -113,6 +122,8 @@ func microseconds(offset uint64) int64 { return int64(offset/1000 + (offset%1000
 // addBaseChannels adds a channel for the rows of each partition. The table's
 // lock is held.
 func (n *tunnel) addBaseChannels() {
+	n.revision, n.options = n.table.rows.revision, n.table.options
+	n.table.kept.show(n.id)
 	rows := make([][]*row, len(n.table.partitions))
 	for r := range n.table.scan(n.created) {
 		p := n.table.partition(r.key).number

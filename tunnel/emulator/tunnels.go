@@ -47,6 +47,7 @@ func (e *Emulator) createTunnel(q *tunnelpb.CreateTunnelRequest) (*tunnelpb.Crea
 	}
 	n := newTunnel(t, in.GetTunnelName(), in.GetTunnelType(), config, e.config.Logger)
 	e.tunnels[n.id] = n
+	e.keeper.addTunnel(n)
 	n.logger.Info("tunnel created", "table", t.name, "type", tunnelTypes[n.kind], "channels", len(n.channels))
 	return &tunnelpb.CreateTunnelResponse{TunnelId: &n.id}, nil
 }
@@ -120,6 +121,7 @@ func (e *Emulator) deleteTunnel(q *tunnelpb.DeleteTunnelRequest) (*tunnelpb.Dele
 		return nil, err
 	}
 	delete(e.tunnels, n.id)
+	e.keeper.removeTunnel(n)
 	n.logger.Info("tunnel deleted")
 	return &tunnelpb.DeleteTunnelResponse{}, nil
 }

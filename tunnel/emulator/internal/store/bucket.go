@@ -19,11 +19,12 @@ const (
 	Log                      // a partition's changes
 	Tunnels                  // what of a tunnel does not change
 	Channels                 // a channel's lease and checkpoint
+	Readings                 // how far a channel has been read
 
 	bucketCount
 )
 
-var names = [bucketCount]string{"instance", "tables", "partitions", "rows", "former", "log", "tunnels", "channels"}
+var names = [bucketCount]string{"instance", "tables", "partitions", "rows", "former", "log", "tunnels", "channels", "readings"}
 
 func (b Bucket) String() string {
 	if b < bucketCount {
