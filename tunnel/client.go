@@ -1,6 +1,3 @@
-// Package tunnel is a client of Tablestore's Tunnel Service: the calls of its
-// API ([Client]), and the consumption of a tunnel by many channels at once
-// ([Worker]).
 package tunnel
 
 import (

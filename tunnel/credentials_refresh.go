@@ -186,22 +186,40 @@ func (r *RefreshingCredentials) refresh(ctx context.Context) {
 			close(r.first)
 		}
 
-		var due <-chan time.Time
-		wake := r.wake
-		switch {
-		case err != nil:
-			timer.Reset(r.cfg.Retry.wait(failures, rand.Float64()))
-			due, wake = timer.C, nil
-			failures++
-		case !known.due.IsZero():
-			timer.Reset(time.Until(known.due))
-			due = timer.C
+		if err == nil {
+			if !r.untilDue(ctx, timer, known.due) {
+				return
+			}
+			continue
 		}
+		timer.Reset(r.cfg.Retry.wait(failures, rand.Float64()))
+		failures++
 		select {
-		case <-due:
-		case <-wake:
+		case <-timer.C:
 		case <-ctx.Done():
 			return
+		}
+	}
+}
+
+// untilDue waits until it is time to fetch again. It is false when ctx ended.
+func (r *RefreshingCredentials) untilDue(ctx context.Context, timer *time.Timer, due time.Time) bool {
+	var ring <-chan time.Time
+	if !due.IsZero() {
+		timer.Reset(time.Until(due))
+		ring = timer.C
+	}
+	for {
+		select {
+		case <-ring:
+			return true
+		case <-r.wake:
+			// It may have been meant for the fetch before.
+			if !due.IsZero() && !time.Now().Before(due) {
+				return true
+			}
+		case <-ctx.Done():
+			return false
 		}
 	}
 }

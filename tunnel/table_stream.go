@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -66,11 +65,7 @@ func parseTableStream(body []byte) (TableStreamResponse, error) {
 			case fieldEnabled:
 				stream.Enabled = v != 0
 			case fieldExpiration:
-				hours := int32(v)
-				if hours < 0 {
-					return fmt.Errorf("%w: a stream that keeps changes for %d hours", ErrMalformed, hours)
-				}
-				stream.Retention = time.Duration(hours) * time.Hour
+				stream.Retention = time.Duration(max(int32(v), 0)) * time.Hour
 			}
 			return nil
 		})
