@@ -68,7 +68,7 @@ func testKills(t *testing.T, rounds int, ledger string) {
 
 	p := start(t, env, "run", "--config", config)
 	waitUntil(t, func() bool {
-		remaining, err := service.Remaining(sampleTable, sampleFeed)
+		remaining, err := service.Remaining(sampleTable, tunnelOf(sampleTable))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/alecthomas/kong"
@@ -37,13 +36,13 @@ type cli struct {
 // surroundings are what a command is given of the process it runs in, beside
 // a context that ends with the first interrupt.
 type surroundings struct {
-	stdout  io.Writer
-	stderr  io.Writer
+	stdout  *outlet
+	stderr  *outlet
 	scratch *scratch
 }
 
 func main() {
-	s := &surroundings{stdout: os.Stdout, stderr: os.Stderr, scratch: &scratch{}}
+	s := &surroundings{stdout: &outlet{file: os.Stdout}, stderr: &outlet{file: os.Stderr}, scratch: &scratch{}}
 	ctx, release := interruptible(s.stderr, s.scratch.remove)
 	code := s.execute(ctx, os.Args[1:])
 	release()

@@ -24,14 +24,15 @@ func newClient(c dispatcher.Config, logger *slog.Logger) (*tunnel.Client, error)
 }
 
 // openTarget makes the target of a trigger. Handlers that have to be built or
-// started are, before it returns; env is added to their environment.
-func (s *surroundings) openTarget(ctx context.Context, t dispatcher.Trigger, env []string, logger *slog.Logger) (invoke.Target, error) {
+// started are, before it returns; their invocations are recorded in the
+// directory journal, unless it is empty.
+func (s *surroundings) openTarget(ctx context.Context, t dispatcher.Trigger, journal string, logger *slog.Logger) (invoke.Target, error) {
 	dir, err := s.scratch.dir()
 	if err != nil {
 		return nil, err
 	}
 	target, err := invoke.Open(ctx, t.Function, invoke.Options{
-		Name: t.Name, Timeout: t.Timeout, AtOnce: t.Limit.AtOnce, Output: s.stdout, Env: env, Scratch: dir, Logger: logger,
+		Name: t.Name, Timeout: t.Timeout, AtOnce: t.Limit.AtOnce, Output: s.stdout, Journal: journal, Scratch: dir, Logger: logger,
 	})
 	if err != nil {
 		return nil, unlessInterrupted(ctx, unavailable("trigger %s: %w", t.Name, err))

@@ -208,7 +208,7 @@ func (s *service) makeTunnel(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = client.CreateTunnel(t.Context(), tunnel.CreateTunnelRequest{
-		Table: sampleTable, Tunnel: sampleFeed, Type: tunnel.BaseAndStream,
+		Table: sampleTable, Tunnel: tunnelOf(sampleTable), Type: tunnel.BaseAndStream,
 	})
 	if err != nil {
 		t.Fatal(err)

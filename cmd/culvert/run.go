@@ -41,7 +41,7 @@ func (c *runCommand) Run(ctx context.Context, s *surroundings) error {
 	}
 	targets := map[string]invoke.Target{}
 	for _, t := range config.Triggers {
-		target, err := s.openTarget(ctx, t, nil, logger)
+		target, err := s.openTarget(ctx, t, "", logger)
 		if err != nil {
 			return err
 		}

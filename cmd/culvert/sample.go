@@ -28,12 +28,6 @@ type samples struct {
 	revisions map[string]int64
 }
 
-// sample is one change of one order, for the emulator and for the checker.
-type sample struct {
-	change emulator.Change
-	write  check.Write
-}
-
 func newSamples(seed uint64) *samples {
 	return &samples{random: rand.New(rand.NewPCG(seed, 0)), revisions: map[string]int64{}}
 }

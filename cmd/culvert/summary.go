@@ -3,32 +3,25 @@ package main
 import (
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/culvertio/culvert/internal/check"
 )
 
-// summarize judges the run by the handler's journals, prints what it came to,
+// summarize judges the run by the journal of the handler's invocations, prints what it came to,
 // and returns an error unless it was faultless. Records of rows that are not
-// samples, written by somebody else, are left out. remaining is how many
+// the feed's, written by somebody else, are left out. remaining is how many
 // records no checkpoint covers.
-func (l *local) summarize(journals string, remaining int64) error {
-	entries, err := check.ReadJournals(journals)
+func (l *local) summarize(remaining int64) error {
+	entries, err := check.ReadJournals(l.journals)
 	if err != nil {
 		return fmt.Errorf("judge the run: %w", err)
 	}
-	// Where nothing was invoked, a silent handler is no excuse.
-	if len(entries) == 0 && remaining == 0 && !l.records && l.invocations > 0 {
-		fmt.Fprintln(l.out, "\nno summary: the handler records nothing, as it does not use functions.Start; the dispatcher saw all settled")
-		return nil
-	}
-	ours, others := check.Split(entries, func(key string) bool {
-		return strings.HasPrefix(key, check.KeyText(sampleKey, `"`+samplePrefix))
-	})
+	ours, others := check.Split(entries, l.feed.ours)
 	verdict := check.Judge(l.written, ours)
+	others += verdict.Others
 
 	line := func(name, value string) { fmt.Fprintf(l.out, "  %-12s %8s\n", name, value) }
-	fmt.Fprintln(l.out, "\nsummary, from what the handler recorded:")
+	fmt.Fprintln(l.out, "\nsummary, from the record of the handler's invocations:")
 	line("written", strconv.Itoa(verdict.Written))
 	line("delivered", strconv.Itoa(verdict.Delivered))
 	line("invocations", strconv.Itoa(verdict.Invocations))
@@ -36,7 +29,7 @@ func (l *local) summarize(journals string, remaining int64) error {
 	line("repeats", strconv.Itoa(verdict.Repeats))
 	line("seconds", strconv.FormatFloat(verdict.Time.Seconds(), 'f', 1, 64))
 	if others > 0 {
-		fmt.Fprintf(l.out, "and %d deliveries of rows that are no samples\n", others)
+		fmt.Fprintf(l.out, "and %d deliveries of what others wrote\n", others)
 	}
 	if remaining > 0 {
 		// Not lost: the checkpoint stands before them.

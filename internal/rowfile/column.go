@@ -93,14 +93,18 @@ func (f *File) observe(r *rawRow) error {
 
 // observe takes a CSV cell.
 func (c *column) observe(text string) {
-	integer, double := isInteger(text), isDouble(text)
-	c.noInteger = c.noInteger || !integer
-	c.noDouble = c.noDouble || !double
-	_, isBoolean := booleans[text]
-	c.noBoolean = c.noBoolean || !isBoolean
-	if integer {
-		n, _ := strconv.ParseInt(text, 10, 64) // it is one
-		c.wide = c.wide || n > 1<<53 || n < -1<<53
+	if !c.noInteger || !c.noDouble {
+		integer := isInteger(text)
+		c.noInteger = c.noInteger || !integer
+		c.noDouble = c.noDouble || !integer && !isDouble(text)
+		if integer {
+			n, _ := strconv.ParseInt(text, 10, 64) // it is one
+			c.wide = c.wide || n > 1<<53 || n < -1<<53
+		}
+	}
+	if !c.noBoolean {
+		_, isBoolean := booleans[text]
+		c.noBoolean = !isBoolean
 	}
 }
 
@@ -212,14 +216,13 @@ var booleans = map[string]bool{
 	"false": false, "False": false, "FALSE": false,
 }
 
-var (
-	integerForm = regexp.MustCompile(`^-?(?:0|[1-9][0-9]*)$`)
-	doubleForm  = regexp.MustCompile(`^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$`)
-)
+var doubleForm = regexp.MustCompile(`^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$`)
 
-// isInteger says whether text is how an integer of 64 bits is written.
+// isInteger says whether text is how an integer of 64 bits is written: no plus
+// sign, no leading zero, no minus zero.
 func isInteger(text string) bool {
-	if !integerForm.MatchString(text) || text == "-0" {
+	digits := strings.TrimPrefix(text, "-")
+	if digits == "" || digits[0] < '0' || digits[0] > '9' || digits[0] == '0' && text != "0" {
 		return false
 	}
 	_, err := strconv.ParseInt(text, 10, 64)

@@ -161,6 +161,9 @@ func (f *File) Columns() []Column {
 	return all
 }
 
+// Key is the names of the key's columns, in their order.
+func (f *File) Key() []string { return f.spec.Key }
+
 // KeyTypes are the types of the key's columns, in the key's order.
 func (f *File) KeyTypes() []plainbuffer.Type {
 	var types []plainbuffer.Type
