@@ -18,8 +18,8 @@ type Handler func(ctx context.Context, e *Event) error
 // does not return:
 //
 //   - FC_RUNTIME_API: Function Compute (runtime go1), or Culvert's local
-//     runtime, which serves the same API.
-//   - AWS_LAMBDA_RUNTIME_API: AWS Lambda (runtime provided.al2023).
+//     runtime, which serves both APIs and sets both variables.
+//   - AWS_LAMBDA_RUNTIME_API alone: AWS Lambda (runtime provided.al2023).
 //   - neither: it says on stderr how to run a handler and exits with 2.
 //
 // Events may come in JSON or in CBOR, whatever the platform: see [Decode]. But

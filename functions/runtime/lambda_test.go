@@ -1,12 +1,14 @@
 package runtime_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -117,17 +119,19 @@ func TestALambdaProcessThatEndsWithoutAnAnswerIsReportedAndReplaced(t *testing.T
 }
 
 func TestALambdaProcessIsKilledPastItsDeadline(t *testing.T) {
-	r, _ := startLambda(t, runtime.Config{Timeout: 2 * short})
-	first := fails[*runtime.DeadlineError](t, r, event("hang", ""))
-	second := fails[*runtime.DeadlineError](t, r, event("hang", ""))
+	t.Parallel()
+	r, _ := startLambda(t, runtime.Config{})
+	first := runsOutOfTime(t, r, event("hang", ""))
+	second := runsOutOfTime(t, r, event("hang", ""))
 	if first.PID == second.PID {
 		t.Errorf("%+v, then %+v", first, second)
 	}
-	_ = fails[*runtime.DeadlineError](t, r, event("ignore the deadline", ""))
+	_ = runsOutOfTime(t, r, event("ignore the deadline", ""))
 	answers(t, r, event("nothing", ""), "null")
 }
 
 func TestAnswersThatLambdaRefusesAreRefusedAsThere(t *testing.T) {
+	t.Parallel()
 	r, out := startLambda(t, runtime.Config{})
 	answers(t, r, event("wrong id", ""), "400 InvalidRequestID")
 	answers(t, r, event("unready", ""), "403 InvalidStateTransition")
@@ -148,6 +152,7 @@ func TestAnswersThatLambdaRefusesAreRefusedAsThere(t *testing.T) {
 }
 
 func TestALambdaAnswerBeyondTheLimitFails(t *testing.T) {
+	t.Parallel()
 	r, out := startLambda(t, runtime.Config{})
 	size := runtime.AnswerLimit + 100
 	answers(t, r, fmt.Appendf(nil, `{"Do":"fill","Size":%d}`, size), strings.Repeat("x", size))
@@ -173,20 +178,23 @@ func TestALambdaHandlerThatSaysItCannotStartIsQuoted(t *testing.T) {
 }
 
 func TestALambdaProcessThatAsksManyTimesAtOnceGetsOneEventAtATime(t *testing.T) {
-	r, out := startLambda(t, runtime.Config{Env: []string{"AWS_LAMBDA_MAX_CONCURRENCY=4"}, Timeout: 2 * short})
+	t.Parallel()
+	r, out := startLambda(t, runtime.Config{Env: []string{"AWS_LAMBDA_MAX_CONCURRENCY=4"}})
 	answers(t, r, event("environment", "AWS_LAMBDA_MAX_CONCURRENCY"), "4")
-	hung := make(chan error, 1)
-	go func() {
-		_, err := r.Invoke(t.Context(), event("hang", ""))
-		hung <- err
-	}()
+	first := pid(t, r)
+	ctx, cancel := context.WithCancel(t.Context())
+	var hung sync.WaitGroup
+	hung.Go(func() { _, _ = r.Invoke(ctx, event("hang", "")) })
 	out.waitFor(t, "hanging", 1)
-	got, err := r.Invoke(t.Context(), event("pid", "")) // waits for the next process
-	if err != nil {
-		t.Fatal(err)
+	queued, give := context.WithTimeout(t.Context(), short)
+	defer give()
+	if _, err := r.Invoke(queued, event("pid", "")); err == nil {
+		t.Error("it got a second event")
 	}
-	if e, ok := (<-hung).(*runtime.DeadlineError); !ok || fmt.Sprint(e.PID) == string(got) {
-		t.Errorf("%+v, then process %s", e, got)
+	cancel()
+	hung.Wait()
+	if second := pid(t, r); second == first {
+		t.Errorf("process %s was not replaced", first)
 	}
 }
 

@@ -161,6 +161,24 @@ func fails[T error](t *testing.T, r *runtime.Runtime, event []byte) T {
 	return e
 }
 
+// runsOutOfTime gives the handler less time for the event than it takes.
+func runsOutOfTime(t *testing.T, r *runtime.Runtime, event []byte) *runtime.DeadlineError {
+	t.Helper()
+	for {
+		ctx, cancel := context.WithTimeout(t.Context(), short)
+		_, err := r.Invoke(ctx, event)
+		cancel()
+		if _, busy := errors.AsType[*runtime.BusyError](err); busy { // the process is still starting
+			continue
+		}
+		e, ok := errors.AsType[*runtime.DeadlineError](err)
+		if !ok || !errors.Is(e, context.DeadlineExceeded) {
+			t.Fatalf("Invoke(%s): %v; want a DeadlineError", event, err)
+		}
+		return e
+	}
+}
+
 func pid(t *testing.T, r *runtime.Runtime) string {
 	t.Helper()
 	got, err := r.Invoke(t.Context(), event("pid", ""))

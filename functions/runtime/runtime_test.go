@@ -25,6 +25,7 @@ func TestAnEventReachesTheHandlerByteForByteAndItsAnswerComesBack(t *testing.T) 
 }
 
 func TestALargeEventAndALargeAnswerPass(t *testing.T) {
+	t.Parallel()
 	r, _ := start(t, runtime.Config{})
 	large := event("count", strings.Repeat("x", 8<<20))
 	answers(t, r, large, fmt.Sprint(len(large)))
@@ -33,6 +34,7 @@ func TestALargeEventAndALargeAnswerPass(t *testing.T) {
 }
 
 func TestAnAnswerBeyondTheLimitFailsAtOnceAndTheProcessLivesOn(t *testing.T) {
+	t.Parallel()
 	r, _ := start(t, runtime.Config{})
 	before := pid(t, r)
 	e := fails[*runtime.FunctionError](t, r, fmt.Appendf(nil, `{"Do":"fill","Size":%d}`, runtime.AnswerLimit))
@@ -156,6 +158,7 @@ func TestPastItsDeadlineAProcessIsKilledAndReplaced(t *testing.T) {
 }
 
 func TestAnOutputThatBlocksHoldsUpNeitherADeadlineNorClose(t *testing.T) {
+	t.Parallel()
 	read, write := io.Pipe() // nobody reads
 	r, err := runtime.Start(t.Context(), runtime.Config{
 		Command: []string{alone}, Output: write, Timeout: short, Logger: slog.New(slog.DiscardHandler),
