@@ -1,6 +1,7 @@
-// Package functions is what a handler imports: the event, [Start], and the
-// means to fail single records. One handler source runs on Function Compute,
-// on AWS Lambda and on this machine.
+// Package functions is what a handler imports: the event, [Start], columns in
+// the fields of structs ([Record.Scan]), and the means to fail single records
+// ([Record.Fail]). One handler source runs on Function Compute, on AWS Lambda
+// and on this machine.
 package functions
 
 // Event is one invocation: a batch of changes in the order of their lane.
@@ -32,7 +33,7 @@ type Record struct {
 	Info       Info
 	PrimaryKey []KeyColumn
 	Columns    []Column
-	OldColumns []Column `json:",omitempty"` // the row before, where the tunnel carries it
+	OldColumns []Column `json:",omitzero"` // the row before, where the tunnel carries it; else nil
 
 	failed error
 }

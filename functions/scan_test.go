@@ -131,6 +131,7 @@ func TestWhatDoesNotFitNamesColumnAndType(t *testing.T) {
 		{IntegerValue(256), new(aUint8), `column "a" (integer) into aUint8.A (uint8): it is out of`},
 		{IntegerValue(1<<53 + 1), new(aFloat), `column "a" (integer) into aFloat.A (float64): it is out of`},
 		{IntegerValue(math.MinInt64), new(aFloat), `column "a" (integer) into aFloat.A (float64): it is out of`},
+		{IntegerValue(-1<<53 - 1), new(aFloat), `column "a" (integer) into aFloat.A (float64): it is out of`},
 		{IntegerValue(1<<24 + 1), new(aSingle), `column "a" (integer) into aSingle.A (float32): it is out of`},
 		{DoubleValue(math.MaxFloat64), new(aSingle), `column "a" (double) into aSingle.A (float32): it is out of`},
 		{DoubleValue(1), new(aInt), `column "a" (double) into aInt.A (int64): it does not fit`},
