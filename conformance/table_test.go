@@ -23,6 +23,12 @@ const (
 // serve starts an emulator that verifies signatures and gives its endpoint.
 func serve(t *testing.T, c emulator.Config) string {
 	t.Helper()
+	endpoint, _ := serveEmulator(t, c)
+	return endpoint
+}
+
+func serveEmulator(t *testing.T, c emulator.Config) (endpoint string, e *emulator.Emulator) {
+	t.Helper()
 	c.Instance, c.AccessKeyID, c.AccessKeySecret = instance, keyID, secret
 	e, err := emulator.New(c)
 	if err != nil {
@@ -33,7 +39,7 @@ func serve(t *testing.T, c emulator.Config) string {
 		s.Close()
 		e.Close()
 	})
-	return s.URL
+	return s.URL, e
 }
 
 func tableClient(endpoint string) *tablestore.TableStoreClient {
