@@ -42,7 +42,7 @@
 //	ProcessorFactory            required         Process, for NewProcessor      required
 //	LogConfig                   Info, JSON       Logger                         slog.Default()
 //	LogWriteSyncer              a file           Logger                         slog.Default()
-//	BackoffConfig               see below        Idle                           see below
+//	BackoffConfig               see below        Idle                           see below; any record ends it, there a full read
 //	MaxChannelParallel          0: unlimited     ChannelsAtOnce                 0: unlimited
 //	NeedManualRelease           false            none                           a turn ends with its page, and while a callback that failed waits
 //	SyncReadRecords             false            ReadAhead: -1                  2
@@ -50,13 +50,13 @@
 //	ChannelDialer
 //	ChannelDial                                  Consumer.Consume               called once for each channel that opens
 //
-//	ChannelBackoffConfig: reset by a full read; here by any record
+//	ChannelBackoffConfig
 //	MaxDelay                    5 s              Idle.Max                       2 s
 //	baseDelay                   20 ms            Idle.First                     20 ms
 //	factor                      5                Idle.Factor                    5
 //	jitter                      0.25             Idle.Jitter                    0.25
 //
-//	SimpleProcessFactory, AsyncProcessFactory
+//	Simple- and AsyncProcessFactory
 //	CustomValue                 nil              none                           a Process is a closure
 //	CpInterval                  10 s             CheckpointInterval             5 s
 //	ProcessFunc                 required         Process, for NewProcessor      required
