@@ -1,6 +1,7 @@
 package functions
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -119,6 +120,8 @@ func (s *shape) scan(into reflect.Value, r *Record, columns []Column, whole bool
 	}
 	return nil
 }
+
+var errNoKey = errors.New("the primary key has no such column")
 
 func (f *field) setKey(field reflect.Value, r *Record) error {
 	value := r.Key(f.column)

@@ -2,10 +2,10 @@ package functions
 
 import (
 	"cmp"
-	"encoding"
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -26,9 +26,6 @@ type field struct {
 	change bool // it is a Change
 	set    setter
 }
-
-// setter sets a field to a value, or says why it does not fit.
-type setter func(field reflect.Value, v Value) error
 
 // shapes holds the shape of every type that was scanned into. It only saves
 // work: what is in it follows from the type.
@@ -56,57 +53,71 @@ type level struct {
 	name  string
 }
 
+// survey looks at a struct's fields, depth by depth, so that it meets the
+// least deeply embedded one of a name first.
+type survey struct {
+	fields   []field
+	problems []string
+	above    map[string]bool   // columns that have a field at a lesser depth
+	here     map[string]string // at this depth, with their fields' names
+	deeper   []level
+}
+
 func newShape(t reflect.Type) *shape {
-	s := new(shape)
-	var problems []string
-	found := map[string]string{} // the field of each column that a lesser depth, or this one, has
-	for depth := []level{{typ: t, name: cmp.Or(t.Name(), "struct")}}; len(depth) > 0; {
-		var deeper []level
-		here := map[string]string{}
+	s := survey{above: map[string]bool{}}
+	for depth := []level{{typ: t, name: cmp.Or(t.Name(), "struct")}}; len(depth) > 0; depth = s.deeper {
+		s.here, s.deeper = map[string]string{}, nil
 		for _, l := range depth {
 			for i := range l.typ.NumField() {
-				f := l.typ.Field(i)
-				name := l.name + "." + f.Name
-				index := append(append([]int(nil), l.index...), i)
-				tag, tagged := f.Tag.Lookup("ots")
-				switch {
-				case tag == "-" || !tagged && !f.Anonymous:
-				case tagged:
-					made, err := newField(f, tag)
-					if err != nil {
-						problems = append(problems, name+": "+err.Error())
-						continue
-					}
-					if found[made.column] != "" {
-						continue
-					}
-					if other := here[made.column]; other != "" {
-						problems = append(problems, fmt.Sprintf("%s: column %q is that of %s already", name, made.column, other))
-						continue
-					}
-					here[made.column] = name
-					made.index, made.name = index, name
-					s.fields = append(s.fields, made)
-				case f.Type.Kind() == reflect.Struct:
-					deeper = append(deeper, level{f.Type, index, name})
-				case f.Type.Kind() == reflect.Pointer && hasTags(f.Type.Elem()):
-					problems = append(problems, name+": embed the struct itself, not a pointer to it")
-				}
+				s.visit(l, i)
 			}
 		}
-		for column, name := range here {
-			found[column] = name
+		for column := range s.here {
+			s.above[column] = true
 		}
-		depth = deeper
 	}
-	if len(problems) == 0 && len(s.fields) == 0 {
-		problems = []string{"no field has a tag such as `ots:\"column\"`"}
+	if len(s.problems) == 0 && len(s.fields) == 0 {
+		s.problems = []string{"no field has a tag such as `ots:\"column\"`"}
 	}
-	if len(problems) > 0 {
-		s.err = &StructError{Type: t, Problems: problems}
+	if len(s.problems) > 0 {
+		return &shape{err: &StructError{Type: t, Problems: s.problems}}
 	}
-	return s
+	return &shape{fields: s.fields}
 }
+
+// visit looks at field i of a struct.
+func (s *survey) visit(l level, i int) {
+	f := l.typ.Field(i)
+	name := l.name + "." + f.Name
+	index := append(slices.Clone(l.index), i)
+	tag, tagged := f.Tag.Lookup("ots")
+	switch {
+	case tag == "-":
+	case tagged:
+		made, err := newField(f, tag)
+		if err != nil {
+			s.problem(name, err.Error())
+			return
+		}
+		if s.above[made.column] {
+			return
+		}
+		if other, taken := s.here[made.column]; taken {
+			s.problem(name, fmt.Sprintf("column %q is that of %s already", made.column, other))
+			return
+		}
+		s.here[made.column] = name
+		made.index, made.name = index, name
+		s.fields = append(s.fields, made)
+	case !f.Anonymous:
+	case f.Type.Kind() == reflect.Struct:
+		s.deeper = append(s.deeper, level{f.Type, index, name})
+	case f.Type.Kind() == reflect.Pointer && hasTags(f.Type.Elem()):
+		s.problem(name, "embed the struct itself, not a pointer to it")
+	}
+}
+
+func (s *survey) problem(field, what string) { s.problems = append(s.problems, field+": "+what) }
 
 func hasTags(t reflect.Type) bool {
 	if t.Kind() != reflect.Struct {
@@ -156,168 +167,3 @@ func isChange(t reflect.Type) bool {
 }
 
 func (Change[T]) changeType() reflect.Type { return reflect.TypeFor[Change[T]]() }
-
-// setterOf is nil for a type that no column fits into.
-func setterOf(t reflect.Type) setter {
-	if t == reflect.TypeFor[Value]() {
-		return func(field reflect.Value, v Value) error {
-			field.Set(reflect.ValueOf(v))
-			return nil
-		}
-	}
-	set := setterOfKind(t)
-	if t.Kind() != reflect.Pointer && reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
-		set = textSetter(set)
-	}
-	if set == nil {
-		return nil
-	}
-	return func(field reflect.Value, v Value) error {
-		if v.Kind() == None {
-			field.SetZero()
-			return nil
-		}
-		return set(field, v)
-	}
-}
-
-var (
-	errNoKey = errors.New("the primary key has no such column")
-	errKind  = errors.New("it does not fit into that type")
-	errRange = errors.New("it is out of the type's range")
-)
-
-func setterOfKind(t reflect.Type) setter {
-	switch t.Kind() {
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return setInt
-	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		return setUint
-	case reflect.Float64:
-		return func(field reflect.Value, v Value) error { return setFloat(field, v, 1<<53) }
-	case reflect.Float32:
-		return func(field reflect.Value, v Value) error { return setFloat(field, v, 1<<24) }
-	case reflect.Bool:
-		return setBool
-	case reflect.String:
-		return setString
-	case reflect.Slice:
-		if t.Elem().Kind() == reflect.Uint8 {
-			return setBytes
-		}
-	case reflect.Interface:
-		if t.NumMethod() == 0 {
-			return func(field reflect.Value, v Value) error {
-				field.Set(reflect.ValueOf(v.Any()))
-				return nil
-			}
-		}
-	case reflect.Pointer:
-		if t.Elem().Kind() != reflect.Pointer {
-			return pointerSetter(t)
-		}
-	}
-	return nil
-}
-
-func setInt(field reflect.Value, v Value) error {
-	i, ok := v.Int64()
-	if !ok {
-		return errKind
-	}
-	if field.OverflowInt(i) {
-		return errRange
-	}
-	field.SetInt(i)
-	return nil
-}
-
-func setUint(field reflect.Value, v Value) error {
-	i, ok := v.Int64()
-	if !ok {
-		return errKind
-	}
-	if i < 0 || field.OverflowUint(uint64(i)) {
-		return errRange
-	}
-	field.SetUint(uint64(i))
-	return nil
-}
-
-// setFloat takes an integer up to most, below which a float has them all.
-func setFloat(field reflect.Value, v Value, most int64) error {
-	f, ok := v.Float64()
-	if !ok {
-		i, isInteger := v.Int64()
-		if !isInteger {
-			return errKind
-		}
-		if i < -most || i > most {
-			return errRange
-		}
-		f = float64(i)
-	}
-	if field.OverflowFloat(f) {
-		return errRange
-	}
-	field.SetFloat(f)
-	return nil
-}
-
-func setBool(field reflect.Value, v Value) error {
-	b, ok := v.Bool()
-	if !ok {
-		return errKind
-	}
-	field.SetBool(b)
-	return nil
-}
-
-func setString(field reflect.Value, v Value) error {
-	s, ok := v.Text()
-	if !ok {
-		return errKind
-	}
-	field.SetString(s)
-	return nil
-}
-
-func setBytes(field reflect.Value, v Value) error {
-	b, ok := v.Blob()
-	if !ok {
-		return errKind
-	}
-	field.SetBytes(b)
-	return nil
-}
-
-// pointerSetter makes a new value for each record, so that structs scanned
-// one after the other do not share it.
-func pointerSetter(t reflect.Type) setter {
-	set := setterOf(t.Elem())
-	if set == nil {
-		return nil
-	}
-	return func(field reflect.Value, v Value) error {
-		made := reflect.New(t.Elem())
-		if err := set(made.Elem(), v); err != nil {
-			return err
-		}
-		field.Set(made)
-		return nil
-	}
-}
-
-// textSetter gives strings to the type's UnmarshalText, and the rest to what
-// suits its kind, which may be nil.
-func textSetter(rest setter) setter {
-	return func(field reflect.Value, v Value) error {
-		if text, ok := v.Text(); ok {
-			return field.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(text))
-		}
-		if rest == nil {
-			return errKind
-		}
-		return rest(field, v)
-	}
-}
