@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -149,13 +150,15 @@ type pair struct {
 	tables         *tablestore.TableStoreClient
 	tunnels        tunnel.TunnelClient
 	client         *ours.Client
-	theirs         string // the id of their tunnel
+	emulator       *emulator.Emulator
+	ids            [2]string // of their tunnel and ours
 	official, mine *story
 }
 
 func newPair(t *testing.T, c emulator.Config, key ...*tablestore.PrimaryKeySchema) *pair {
 	t.Helper()
-	endpoint := serve(t, c)
+	t.Parallel()
+	endpoint, e := serveEmulator(t, c)
 	client, err := ours.NewClient(ours.ClientConfig{
 		Endpoint: endpoint, Instance: instance,
 		Credentials: ours.StaticCredentials(keyID, secret, ""),
@@ -167,7 +170,7 @@ func newPair(t *testing.T, c emulator.Config, key ...*tablestore.PrimaryKeySchem
 	t.Cleanup(client.Close)
 	p := &pair{
 		t: t, tables: tableClient(endpoint), tunnels: tunnelClient(endpoint), client: client,
-		official: newStory(), mine: newStory(),
+		emulator: e, official: newStory(), mine: newStory(),
 	}
 	if len(key) == 0 {
 		key = append(key, column("k", tablestore.PrimaryKeyType_STRING))
@@ -179,10 +182,11 @@ func newPair(t *testing.T, c emulator.Config, key ...*tablestore.PrimaryKeySchem
 // create makes both tunnels.
 func (p *pair) create(typ tunnel.TunnelType) {
 	p.t.Helper()
-	p.theirs = createTunnel(p.t, p.tunnels, "feed", typ)
-	if _, err := p.tunnels.CreateTunnel(&tunnel.CreateTunnelRequest{TableName: "feed", TunnelName: "ours", Type: typ}); err != nil {
+	a, err := p.tunnels.CreateTunnel(&tunnel.CreateTunnelRequest{TableName: "feed", TunnelName: "ours", Type: typ})
+	if err != nil {
 		p.t.Fatal(err)
 	}
+	p.ids = [2]string{createTunnel(p.t, p.tunnels, "feed", typ), a.TunnelId}
 }
 
 // consume starts a daemon and a processor, and gives what stops both. got
@@ -200,7 +204,7 @@ func (p *pair) consume() (stop func(), got func() (official, mine int)) {
 		p.official.add(page)
 		return nil
 	}
-	daemon := tunnel.NewTunnelDaemon(p.tunnels, p.theirs, config)
+	daemon := tunnel.NewTunnelDaemon(p.tunnels, p.ids[0], config)
 	processor, err := ours.NewProcessor(p.client, ours.ProcessorConfig{
 		Table: "feed", Tunnel: "ours",
 		HeartbeatInterval:  100 * time.Millisecond,
@@ -417,4 +421,147 @@ func TestProcessorsThatComeAndGoAreToldWhatDaemonsAre(t *testing.T) {
 	p.settle(keys * (written - 1)) // of the first two, base data has the last
 	p.compare()
 	p.nothingTwice()
+}
+
+func TestOurProcessorFollowsSplitsLikeTheDaemon(t *testing.T) {
+	p := newPair(t, emulator.Config{Partitions: 2, PageRecords: 4, SplitBytes: 5000})
+	w := &counts{t: t, c: p.tables}
+	split := func(partition int) {
+		t.Helper()
+		if err := p.emulator.Split("feed", partition); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.write(2)
+	split(0)
+	p.create(tunnel.TunnelTypeBaseStream)
+	w.write(2)
+	split(1)
+	w.write(2)
+	p.consume()
+	w.write(3)
+	split(2)
+	w.write(20)
+	p.settle(countedKeys * (w.written - 1))
+	p.compare()
+	p.nothingTwice()
+}
+
+func TestOurProcessorsTakeOverAcrossASplitLikeDaemons(t *testing.T) {
+	p := newPair(t, emulator.Config{Partitions: 2, PageRecords: 5})
+	p.create(tunnel.TunnelTypeStream)
+	w := &counts{t: t, c: p.tables}
+	first, _ := p.consume()
+	p.consume()
+	w.write(5)
+	for partition := range 2 {
+		if err := p.emulator.Split("feed", partition); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.write(5)
+	p.settle(countedKeys * w.written)
+	first()
+	if err := p.emulator.Split("feed", 2); err != nil {
+		t.Fatal(err)
+	}
+	w.write(5)
+	p.settle(countedKeys * w.written)
+	p.compare()
+	p.nothingTwice()
+}
+
+func TestOurProcessorRestsAndResumesLikeTheDaemon(t *testing.T) {
+	p := newPair(t, emulator.Config{Partitions: 3})
+	p.create(tunnel.TunnelTypeStream)
+	w := &counts{t: t, c: p.tables}
+	p.consume()
+	w.write(2)
+	p.settle(2 * countedKeys)
+	schedule := func(to func(string) *tunnel.ScheduleChannel) {
+		t.Helper()
+		for _, id := range p.ids {
+			q := &tunnel.ScheduleRequest{TunnelId: id}
+			for i := range 3 {
+				q.Channels = append(q.Channels, to(fmt.Sprintf("Stream_%04d", i)))
+			}
+			if _, err := p.tunnels.Schedule(q); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	in := func(name, status string) func() bool {
+		return func() bool {
+			a, err := p.tunnels.DescribeTunnel(&tunnel.DescribeTunnelRequest{TableName: "feed", TunnelName: name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return !slices.ContainsFunc(a.Channels, func(c *tunnel.ChannelInfo) bool { return c.ChannelStatus != status })
+		}
+	}
+	schedule(tunnel.SuspendChannel)
+	for _, name := range []string{"feed", "ours"} {
+		eventually(t, "the channels of "+name+" are suspended", in(name, "CLOSE"))
+	}
+	w.write(2)
+	if n := p.mine.told(); n != 2*countedKeys {
+		t.Errorf("our processor was told %d records while its channels rest", n)
+	}
+	schedule(tunnel.ResumeChannel)
+	p.settle(4 * countedKeys)
+	// It may be asked back and given again between two heartbeats, or not.
+	schedule(tunnel.SuspendChannel)
+	schedule(tunnel.ResumeChannel)
+	w.write(2)
+	p.settle(6 * countedKeys)
+	p.compare()
+	p.nothingTwice()
+}
+
+func TestOurProcessorIsToldRowsAsTheyWereLikeTheDaemon(t *testing.T) {
+	p := newPair(t, emulator.Config{Partitions: 2, PageRecords: 5})
+	_, err := p.tables.UpdateTable(&tablestore.UpdateTableRequest{
+		TableName:  "feed",
+		StreamSpec: &tablestore.StreamSpecification{EnableStream: true, ExpirationTime: 24, OriginColumnsToGet: []string{"n", "gone"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.create(tunnel.TunnelTypeStream)
+	p.consume()
+	n := total(script(t, p.tables, "feed", 0, 30))
+	p.settle(n)
+	p.compare()
+	p.nothingTwice()
+	old := 0
+	for _, records := range p.mine.distinct() {
+		for _, r := range records {
+			if r.Old != "" {
+				old++
+			}
+		}
+	}
+	if old == 0 {
+		t.Error("no record tells how its row was")
+	}
+}
+
+func TestOurProcessorIsToldThatItsTunnelHasExpiredLikeTheDaemon(t *testing.T) {
+	p := newPair(t, emulator.Config{})
+	put(t, p.tables, "feed", key("k", "a"), nil)
+	p.create(tunnel.TunnelTypeBaseStream)
+	p.emulator.StepClock(25 * time.Hour)
+	e, err := p.client.Expiry(t.Context(), ours.ExpiryRequest{Table: "feed", Tunnel: "ours"})
+	if err != nil || !e.Expired || e.Left != 0 || e.Retention != 24*time.Hour {
+		t.Errorf("%+v, %v", e, err)
+	}
+	processor, err := ours.NewProcessor(p.client, ours.ProcessorConfig{
+		TunnelID: p.ids[1], Logger: slog.New(slog.DiscardHandler),
+	}, func(context.Context, *ours.Channel, []ours.DecodedRecord) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := processor.Run(t.Context()); !errors.Is(err, ours.CodeTunnelExpired) || !ours.Fatal(err) {
+		t.Errorf("the processor ended with %v", err)
+	}
 }
