@@ -70,29 +70,41 @@ func start(t *testing.T, env []string, args ...string) *process {
 // startIn is start in another working directory.
 func startIn(t *testing.T, dir string, env []string, args ...string) *process {
 	t.Helper()
+	p := prepare(t, env, args...)
+	p.cmd.Dir = dir
+	p.cmd.Stdout, p.cmd.Stderr = p, p
+	p.launch()
+	return p
+}
+
+// prepare makes a process that is not yet started.
+func prepare(t *testing.T, env []string, args ...string) *process {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &process{t: t, cmd: exec.Command(self, args...), done: make(chan struct{}), news: make(chan struct{})}
-	p.cmd.Dir = dir
 	p.cmd.Env = append(append(os.Environ(), asMain+"=1"), env...)
-	p.cmd.Stdout, p.cmd.Stderr = p, p
+	return p
+}
+
+func (p *process) launch() {
+	p.t.Helper()
 	p.cmd.WaitDelay = 5 * time.Second // for whoever still holds its output
 	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	go func() {
 		_ = p.cmd.Wait() // the exit code says it
 		close(p.done)
 	}()
-	t.Cleanup(func() {
+	p.t.Cleanup(func() {
 		p.kill()
-		if t.Failed() {
-			t.Logf("culvert %s printed:\n%s", strings.Join(args, " "), p.text())
+		if p.t.Failed() {
+			p.t.Logf("%s printed:\n%s", strings.Join(p.cmd.Args, " "), p.text())
 		}
 	})
-	return p
 }
 
 func (p *process) Write(b []byte) (int, error) {

@@ -147,13 +147,13 @@ func (f *frame) next(text string, lines []string, width int) string {
 		b.WriteString(ansi.CursorUp(rows))
 	}
 	b.WriteByte('\r')
-	if text = strings.TrimSuffix(text, "\n"); text != "" {
-		for line := range strings.SplitSeq(text, "\n") {
-			b.WriteString(ansi.EraseLineRight + strings.TrimSuffix(line, "\r") + ansi.EraseScreenBelow + "\n")
-		}
+	// Erased is before something is written: behind a line that fills its row,
+	// terminals erase the last character of it.
+	if text != "" {
+		b.WriteString(ansi.EraseScreenBelow + strings.TrimSuffix(text, "\n") + "\n")
 	}
 	for _, line := range lines {
-		b.WriteString(line + ansi.EraseLineRight + "\n")
+		b.WriteString(ansi.EraseEntireLine + line + "\n")
 	}
 	b.WriteString(ansi.EraseScreenBelow)
 	f.lines = lines

@@ -60,6 +60,8 @@ func (p *paper) control(t interface{ Fatalf(string, ...any) }, argument, command
 		}
 	case command == "K" && (argument == "" || argument == "0"):
 		p.lines[p.row] = p.lines[p.row][:min(p.column, len(p.lines[p.row]))]
+	case command == "K" && argument == "2":
+		p.lines[p.row] = nil
 	case command == "J" && (argument == "" || argument == "0"):
 		p.lines[p.row] = p.lines[p.row][:min(p.column, len(p.lines[p.row]))]
 		p.lines = p.lines[:p.row+1]
