@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"cmp"
+	"net/http"
 	"slices"
 
 	"github.com/culvertio/culvert/tunnel/plainbuffer"
@@ -194,7 +195,9 @@ func (n *tunnel) skip(ch *channel, at int) (int, error) {
 		return at, nil
 	}
 	if at < ch.committed {
-		return 0, failf(codeTunnelUnavailable, "%s %s", codeTrimmed, trimmedText)
+		fail := failf(codeTunnelUnavailable, "%s %s", codeTrimmed, trimmedText)
+		fail.status = http.StatusBadRequest // as the service's document of error codes says
+		return 0, fail
 	}
 	if ch.skipped < first {
 		lost := first - max(at, ch.skipped)

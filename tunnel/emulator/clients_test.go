@@ -1,6 +1,8 @@
 package emulator
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -157,6 +159,50 @@ func TestATunnelIsDescribed(t *testing.T) {
 	if got := string(rpo.GetTunnelRpoInfos()); !strings.Contains(got, `"BaseData":{"Status":"TERMINATED","TotalCount":1`) || !strings.Contains(got, `"Stream":{"Status":"OPEN"`) {
 		t.Errorf("rpo %s", got)
 	}
+}
+
+func TestRpoCountsWhatWasReadAndByOffsetWhatWasCommitted(t *testing.T) {
+	e := newEmulator(t, Config{PageRecords: 2})
+	newTableOf(t, e, 2)
+	id := newTunnelOf(t, e, tunnelpb.TunnelType_STREAM, nil)
+	client := connect(t, e, id, 10)
+	for i := range 40 {
+		mustWrite(t, e, putOf(fmt.Sprint(i), 1))
+	}
+	at, sequence := token(t, e, id, client, "Stream_0000")
+	first := read(t, e, id, client, "Stream_0000", at)
+	if err := commit(t, e, id, client, "Stream_0000", first.GetNextToken(), sequence+1); err != nil {
+		t.Fatal(err)
+	}
+	read(t, e, id, client, "Stream_0000", read(t, e, id, client, "Stream_0000", first.GetNextToken()).GetNextToken())
+	sums := func(path string, limit *int32) (total int64, channels int) {
+		a := must[tunnelpb.GetRpoResponse](t, e, path, &tunnelpb.GetRpoRequest{TunnelId: &id, Limit: limit})
+		var byType map[string]rpo
+		var byClient map[string]map[string]rpo
+		if err := errors.Join(json.Unmarshal(a.GetTunnelRpoInfos(), &byType), json.Unmarshal(a.GetRpoInfos(), &byClient)); err != nil {
+			t.Fatal(err)
+		}
+		if len(byType) != 1 || len(byClient) != 1 || a.GetTunnelId() != id {
+			t.Errorf("rpo %v", a)
+		}
+		return byType["Stream"].TotalCount, len(byClient[client])
+	}
+	for _, tt := range []struct {
+		path     string
+		limit    *int32
+		total    int64
+		channels int
+	}{
+		{"/tunnel/getrpo", nil, 4, 2},
+		{"/tunnel/getrpobyoffset", nil, 2, 2},
+		{"/tunnel/getrpo", new(int32(1)), 4, 1},
+	} {
+		if total, channels := sums(tt.path, tt.limit); total != tt.total || channels != tt.channels {
+			t.Errorf("%s: %d records, %d channels; want %d, %d", tt.path, total, channels, tt.total, tt.channels)
+		}
+	}
+	_, err := call[tunnelpb.GetRpoResponse](t, e, "/tunnel/getrpo", &tunnelpb.GetRpoRequest{TunnelId: &id, Limit: new(int32(0))})
+	wantCode(t, err, "OTSParameterInvalid")
 }
 
 func TestATunnelGoesWithItsTable(t *testing.T) {

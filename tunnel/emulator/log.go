@@ -134,8 +134,11 @@ func (l *changeLog) begins(i int) (chunk int, at uint32) {
 }
 
 // upTo says where a page ends that begins at an entry that is kept, and not
-// beyond limit.
+// beyond limit. With nothing up to the limit, at need not be kept.
 func (l *changeLog) upTo(at, limit int, page pageSize) int {
+	if at >= limit {
+		return at
+	}
 	chunk, begin := l.begins(at)
 	to, size := at, 0
 	for ; to < limit && to-at < page.records && size < page.bytes; to++ {

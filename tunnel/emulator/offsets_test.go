@@ -80,6 +80,29 @@ func TestAStreamEndsOnceTheClockHasPassedItsEndOffset(t *testing.T) {
 	})
 }
 
+func TestAStreamThatEndedBeforeWhatHasExpiredHasNothingLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEmulator(t, Config{})
+		newDayOf(t, e)
+		id := newTunnelOf(t, e, tunnelpb.TunnelType_STREAM, &tunnelpb.StreamTunnelConfig{EndOffset: new(uint64(time.Now().Add(time.Minute).UnixNano()))})
+		mustWrite(t, e, putOf("a", 1))
+		time.Sleep(time.Hour)
+		mustWrite(t, e, putOf("a", 2))
+		mustWrite(t, e, putOf("a", 3))
+		if n, err := e.Remaining("t", "feed"); n != 1 || err != nil {
+			t.Errorf("%d records remain, %v; want 1", n, err)
+		}
+		time.Sleep(30 * time.Hour)
+		if n, err := e.Remaining("t", "feed"); n != 0 || err != nil {
+			t.Errorf("%d records remain, %v; want none", n, err)
+		}
+		client := connect(t, e, id, 10)
+		if records, at := drain(t, e, id, client, "Stream_0000"); len(records) != 0 || at != finished {
+			t.Errorf("%d records, then token %s", len(records), at)
+		}
+	})
+}
+
 func TestTheBaseDataComesWholeBeforeAStreamThatHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEmulator(t, Config{})

@@ -22,9 +22,16 @@ func (e *Emulator) Remaining(table, name string) (_ int64, err error) {
 	defer n.table.mu.RUnlock()
 	var remaining int64
 	for _, ch := range n.channels {
-		if ch.state != terminated {
-			remaining += int64(n.length(ch) - max(ch.committed, ch.first()))
-		}
+		remaining += n.remaining(ch)
 	}
 	return remaining, nil
+}
+
+// remaining is how many records of a channel nobody has acknowledged that
+// somebody still can. Both locks are held.
+func (n *tunnel) remaining(ch *channel) int64 {
+	if ch.state == terminated {
+		return 0
+	}
+	return int64(max(0, n.length(ch)-max(ch.committed, ch.first())))
 }

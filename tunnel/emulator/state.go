@@ -135,9 +135,7 @@ func (n *tunnel) view() TunnelState {
 			ID: ch.id, Type: ch.kind(), Status: ch.state.String(), Version: ch.version, Client: ch.lease.client,
 			Suspended: ch.suspended, Records: length, Read: ch.read - ch.start, Committed: ch.committed - ch.start, Sequence: ch.sequence,
 		}
-		if ch.state != terminated {
-			s.Remaining += int64(n.length(ch) - max(ch.committed, ch.first()))
-		}
+		s.Remaining += n.remaining(ch)
 		s.Channels = append(s.Channels, c)
 	}
 	return s
