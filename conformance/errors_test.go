@@ -58,10 +58,6 @@ func TestTheTableClientIsToldWhatIsWrongWithItsTable(t *testing.T) {
 	wantCode(t, row("here", key("k", "a"), func(p *tablestore.PutRowChange) {
 		p.SetCondition(tablestore.RowExistenceExpectation_EXPECT_EXIST)
 	}), "OTSConditionCheckFail")
-	wantCode(t, row("here", key("k", "a"), func(p *tablestore.PutRowChange) {
-		p.SetColumnCondition(tablestore.NewSingleColumnCondition("v", tablestore.CT_EQUAL, int64(1)))
-	}), "OTSUnsupportOperation")
-
 	_, err := c.CreateTable(&tablestore.CreateTableRequest{
 		TableMeta:          &tablestore.TableMeta{TableName: "here", SchemaEntry: []*tablestore.PrimaryKeySchema{column("k", tablestore.PrimaryKeyType_STRING)}},
 		TableOption:        tablestore.NewTableOption(-1, 1),
@@ -70,13 +66,6 @@ func TestTheTableClientIsToldWhatIsWrongWithItsTable(t *testing.T) {
 	wantCode(t, err, "OTSObjectAlreadyExist")
 	_, err = c.DeleteTable(&tablestore.DeleteTableRequest{TableName: "missing"})
 	wantCode(t, err, "OTSObjectNotExist")
-	_, err = c.BatchGetRow(&tablestore.BatchGetRowRequest{MultiRowQueryCriteria: []*tablestore.MultiRowQueryCriteria{{TableName: "here", MaxVersion: 1}}})
-	wantCode(t, err, "OTSUnsupportOperation")
-	_, err = c.GetRow(&tablestore.GetRowRequest{SingleRowQueryCriteria: &tablestore.SingleRowQueryCriteria{
-		TableName: "here", PrimaryKey: key("k", "a"), MaxVersion: 1,
-		Filter: tablestore.NewSingleColumnCondition("v", tablestore.CT_EQUAL, int64(1)),
-	}})
-	wantCode(t, err, "OTSUnsupportOperation")
 }
 
 func TestTheTunnelClientIsToldWhatIsWrong(t *testing.T) {
