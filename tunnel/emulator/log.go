@@ -139,6 +139,9 @@ func (l *changeLog) upTo(at, limit int, page pageSize) int {
 	if at >= limit {
 		return at
 	}
+	if at >= limit {
+		return at // the limit may lie before what has expired
+	}
 	chunk, begin := l.begins(at)
 	to, size := at, 0
 	for ; to < limit && to-at < page.records && size < page.bytes; to++ {

@@ -8,7 +8,7 @@ import (
 
 // Keys of the store. Their bytes are in the order in which things are loaded:
 // tables by number, rows by their primary keys, log entries by partition and
-// number.
+// number, channels as their tunnel has them.
 
 // appendTable appends a table's number, with which all of its keys begin. A
 // number is used once: a table that is made anew inherits nothing.
@@ -31,8 +31,9 @@ func formerKey(dst []byte, table uint32, until uint64, key []plainbuffer.Cell) [
 	return appendPrimaryKey(binary.BigEndian.AppendUint64(appendTable(dst, table), until), key)
 }
 
-func channelKey(dst []byte, tunnel, channel string) []byte {
-	return append(append(append(dst, tunnel...), 0), channel...)
+// channelKey is that of a tunnel's i-th channel.
+func channelKey(tunnel string, i int) []byte {
+	return binary.BigEndian.AppendUint32([]byte(tunnel), uint32(i))
 }
 
 // appendPrimaryKey appends the values of a primary key so that keys of one

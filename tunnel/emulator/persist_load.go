@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -283,18 +282,19 @@ func (l *loading) tunnel(key, value []byte) error {
 	return nil
 }
 
-// channelOf splits a channel's key.
-func (l *loading) channelOf(key []byte) (*tunnel, string, error) {
-	id, channel, _ := strings.Cut(string(key), "\x00")
-	n, ok := l.tunnels[id]
+// channelOf finds the tunnel that a channel's key begins with, and gives the
+// channel's index.
+func (l *loading) channelOf(key []byte) (*tunnel, int, error) {
+	id, i := key[:len(key)-4], binary.BigEndian.Uint32(key[len(key)-4:])
+	n, ok := l.tunnels[string(id)]
 	if !ok {
-		return nil, "", errUnknown
+		return nil, 0, errUnknown
 	}
-	return n, channel, nil
+	return n, int(i), nil
 }
 
 func (l *loading) channel(key, value []byte) error {
-	n, id, err := l.channelOf(key)
+	n, i, err := l.channelOf(key)
 	if err != nil {
 		return err
 	}
@@ -302,12 +302,12 @@ func (l *loading) channel(key, value []byte) error {
 	if err := json.Unmarshal(value, &r); err != nil {
 		return err
 	}
-	if r.Partition >= len(n.table.partitions) {
+	if i != len(n.channels) || r.Partition >= len(n.table.partitions) {
 		return errUnknown
 	}
 	p := n.table.partitions[r.Partition]
 	ch := &channel{
-		id:         id,
+		id:         r.ID,
 		partition:  p,
 		base:       r.Base,
 		unordered:  r.Unordered,
@@ -336,14 +336,14 @@ func (l lease) restarted() lease {
 }
 
 func (l *loading) reading(key, value []byte) error {
-	n, id, err := l.channelOf(key)
+	n, i, err := l.channelOf(key)
 	if err != nil {
 		return err
 	}
-	ch, ok := n.byID[id]
-	if !ok {
+	if i >= len(n.channels) {
 		return errUnknown
 	}
+	ch := n.channels[i]
 	var r readingRecord
 	if err := json.Unmarshal(value, &r); err != nil {
 		return err

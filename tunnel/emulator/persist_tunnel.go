@@ -28,6 +28,7 @@ type tunnelState struct {
 
 // channelRecord is what is kept of a channel. Who holds it is not.
 type channelRecord struct {
+	ID         string
 	Partition  int
 	Parent     string `json:",omitempty"`
 	Base       bool   `json:",omitempty"`
@@ -96,9 +97,9 @@ func (k *keeper) removeTunnel(n *tunnel) {
 	n.mu.keep = nil
 	b := &n.kept.batch
 	b.Delete(store.Tunnels, []byte(n.id))
-	for _, ch := range n.channels {
-		b.Delete(store.Channels, channelKey(nil, n.id, ch.id))
-		b.Delete(store.Readings, channelKey(nil, n.id, ch.id))
+	for i := range n.channels {
+		b.Delete(store.Channels, channelKey(n.id, i))
+		b.Delete(store.Readings, channelKey(n.id, i))
 	}
 	k.store.Add(b)
 	n.table.kept.bases.remove(n.id)
@@ -121,11 +122,11 @@ func (k *keptTunnel) keep() {
 				n.table.kept.bases.remove(n.id)
 			}
 			was.channelRecord = now
-			k.batch.Put(store.Channels, channelKey(nil, n.id, ch.id), encodeRecord(now))
+			k.batch.Put(store.Channels, channelKey(n.id, i), encodeRecord(now))
 		}
 		if now := ch.reading(); now != was.reading {
 			was.reading = now
-			k.notes.Put(store.Readings, channelKey(nil, n.id, ch.id), encodeRecord(now))
+			k.notes.Put(store.Readings, channelKey(n.id, i), encodeRecord(now))
 		}
 	}
 	k.store.Add(&k.batch)
@@ -156,6 +157,7 @@ func (n *tunnel) snapshot() tunnelRecord {
 
 func (ch *channel) snapshot() channelRecord {
 	r := channelRecord{
+		ID:         ch.id,
 		Partition:  ch.partition.number,
 		Base:       ch.base,
 		Unordered:  ch.unordered,
