@@ -69,7 +69,6 @@ func (e *Emulator) heartbeat(q *tunnelpb.HeartbeatRequest) (*tunnelpb.HeartbeatR
 	if switches.ClosingReopens {
 		n.reopen(c, q.GetChannels())
 	}
-	c.beats++
 	c.answer = n.answer(c, switches)
 	return c.answer, nil
 }
@@ -123,14 +122,13 @@ func (n *tunnel) reopen(c *client, reports []*tunnelpb.Channel) {
 	}
 }
 
-// omitEvery is how many heartbeats of a client are answered until one leaves a
-// channel out, if any does.
-const omitEvery = 5
+// omittedAt is which answer leaves out a channel, counted from when the channel
+// was handed out, if any does.
+const omittedAt = 5
 
 // answer lists the channels that a client should hold.
 func (n *tunnel) answer(c *client, switches Switches) *tunnelpb.HeartbeatResponse {
 	answer := &tunnelpb.HeartbeatResponse{}
-	var opened []string
 	for _, ch := range n.channels {
 		var status tunnelpb.ChannelStatus
 		switch {
@@ -142,17 +140,15 @@ func (n *tunnel) answer(c *client, switches Switches) *tunnelpb.HeartbeatRespons
 			status = tunnelpb.ChannelStatus_CLOSING
 		default:
 			status = tunnelpb.ChannelStatus_OPEN
-			opened = append(opened, ch.id)
+			if ch.answers++; ch.answers == omittedAt && switches.OpenUnlisted {
+				continue
+			}
 		}
 		answer.Channels = append(answer.Channels, &tunnelpb.Channel{
 			ChannelId: &ch.id,
 			Version:   new(ch.version),
 			Status:    status.Enum(),
 		})
-	}
-	if switches.OpenUnlisted && c.beats%omitEvery == 0 && len(opened) > 0 {
-		omitted := opened[c.beats/omitEvery%len(opened)]
-		answer.Channels = slices.DeleteFunc(answer.Channels, func(ch *tunnelpb.Channel) bool { return ch.GetChannelId() == omitted })
 	}
 	slices.SortFunc(answer.Channels, func(a, b *tunnelpb.Channel) int {
 		return strings.Compare(a.GetChannelId(), b.GetChannelId())

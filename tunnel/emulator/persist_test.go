@@ -713,7 +713,7 @@ func TestEveryFieldIsKeptOrNot(t *testing.T) {
 		{reflect.TypeFor[entry](), "timestamp", "chunk end"},
 		{reflect.TypeFor[clock](), "offset steps", "switches"},
 		{reflect.TypeFor[tunnel](), "id name kind table config stream created revision options channels partitions expired", "logger until mu kept clients byID"},
-		{reflect.TypeFor[channel](), "id partition parent base rows unordered start lease suspended checkpoint committed sequence read readAt stop skipped lost", "wanted told reopened scanned"},
+		{reflect.TypeFor[channel](), "id partition parent base rows unordered start lease suspended checkpoint committed sequence read readAt stop skipped lost", "answers wanted told reopened scanned"},
 		{reflect.TypeFor[lease](), "state version", "client"},
 	} {
 		var have []string

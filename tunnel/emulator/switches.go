@@ -68,9 +68,9 @@ type Switches struct {
 	// longer names it. Off: it is no longer listed.
 	TerminatedIsTold bool `json:"terminated-is-told"`
 
-	// OpenUnlisted leaves one OPEN channel out of every fifth answer to a
-	// client's heartbeats, though the client still holds it. Off: all are
-	// listed always.
+	// OpenUnlisted leaves an OPEN channel out of one answer to its holder's
+	// heartbeats, the fifth since the channel was handed out, though the client
+	// still holds it. Off: it is listed always.
 	OpenUnlisted bool `json:"open-unlisted"`
 
 	// FinishedAlone answers the token of a channel's end on a page without

@@ -44,7 +44,6 @@ type client struct {
 
 	served bool      // it may get channels: it was not made to wait for its first heartbeat, or that has come
 	taken  time.Time // its last heartbeat that was not too early; zero: none was taken yet
-	beats  int       // those that were taken
 	answer *tunnelpb.HeartbeatResponse
 }
 
@@ -62,6 +61,7 @@ type channel struct {
 
 	lease
 	wanted     string // the client for which it was moved; empty: for none
+	answers    int    // that have named it OPEN, or left it out, since it was handed out
 	told       string // the client that had it when Schedule ended it, until that has forgotten it; empty: none
 	reopened   bool   // it was asked back, and that was called off once
 	suspended  bool   // Schedule asked for it: it is not handed out
@@ -290,6 +290,9 @@ func (n *tunnel) move(ch *channel, l lease) {
 		holder = ch.client
 	}
 	n.logger.Debug("channel moved", "channel", ch.id, "from", ch.state.String(), "to", l.state.String(), "version", l.version, "client", holder)
+	if l.client != ch.lease.client {
+		ch.answers = 0
+	}
 	ch.lease = l
 	if l.state != open && l.state != closing {
 		ch.reopened = false
