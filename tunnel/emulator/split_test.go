@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -261,5 +262,69 @@ func (p *play) checkParents() {
 		case parent != nil && n.byID[streamID(parent)] != nil && n.byID[streamID(parent)].state != terminated:
 			p.Fatalf("channel %s is %v before %s is TERMINATED", ch.id, ch.state, streamID(parent))
 		}
+	}
+}
+
+// TestReadersKeepUpWithWritersAndSplits reads all channels at once while many
+// write and partitions split and expire: the race detector's test, too.
+func TestReadersKeepUpWithWritersAndSplits(t *testing.T) {
+	e := newEmulator(t, Config{Partitions: 2, SplitBytes: 20_000, PageBytes: 3000})
+	newTableOf(t, e, 0)
+	id := newTunnelOf(t, e, tunnelpb.TunnelType_STREAM, nil)
+	client := connect(t, e, id, 300)
+	const keys, changes = 40, 50
+	var writers sync.WaitGroup
+	for w := range 4 {
+		writers.Go(func() {
+			for n := range int64(changes) {
+				for k := w; k < keys; k += 4 {
+					if err := e.Write("t", putOf(fmt.Sprint(k), n+1)); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	defer writers.Wait()
+	var (
+		mu     sync.Mutex
+		seen   = make(map[string]int64)
+		total  int
+		failed bool
+	)
+	take := func(records []*tunnelpb.Record) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, r := range records {
+			row := decodeRow(t, r)
+			k, n := string(row.Key[0].Value.Bytes()), row.Columns[0].Value.Integer()
+			if n != seen[k]+1 {
+				t.Errorf("key %s: change %d came after %d", k, n, seen[k])
+				failed = true
+			}
+			seen[k] = n
+			total++
+		}
+	}
+	held := beat(t, e, id, client)
+	for total < keys*changes && !failed {
+		reports := make([]*tunnelpb.Channel, len(held))
+		var readers sync.WaitGroup
+		for i, ch := range held {
+			readers.Go(func() {
+				records, at := drain(t, e, id, client, ch.GetChannelId())
+				take(records)
+				_, sequence := token(t, e, id, client, ch.GetChannelId())
+				if err := commit(t, e, id, client, ch.GetChannelId(), at, sequence+1); err != nil {
+					t.Error(err)
+				}
+				if reports[i] = ch; at == finished {
+					reports[i] = report(ch, tunnelpb.ChannelStatus_TERMINATED)
+				}
+			})
+		}
+		readers.Wait()
+		held = beat(t, e, id, client, reports...)
 	}
 }

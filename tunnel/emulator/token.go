@@ -77,5 +77,9 @@ func (t *table) parseBaseToken(token string) ([]plainbuffer.Cell, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.decodeKey(content.GetPrimaryKey(), true)
+	key, err := t.decodeKey(content.GetPrimaryKey(), true)
+	if err != nil {
+		return nil, failf(codeParameterInvalid, "Invalid token: its key does not fit the table: %v.", err)
+	}
+	return key, nil
 }
