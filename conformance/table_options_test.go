@@ -186,10 +186,12 @@ func TestATableIsUpdated(t *testing.T) {
 			q.TableOption = &tablestore.TableOption{TimeToAlive: -1, MaxVersion: 1, UpdateFullRow: new(false)}
 		},
 	} {
-		_, err := updateTable(c, change)
-		if ots := wantCode(t, err, "OTSParameterInvalid"); strings.HasPrefix(name, "contain") && !strings.Contains(ots.Message, name) {
-			t.Errorf("%q, want %q", ots.Message, name)
-		}
+		t.Run(name, func(t *testing.T) {
+			_, err := updateTable(c, change)
+			if ots := wantCode(t, err, "OTSParameterInvalid"); strings.HasPrefix(name, "contain") && !strings.Contains(ots.Message, name) {
+				t.Errorf("%q, want %q", ots.Message, name)
+			}
+		})
 	}
 	if o := describeTable(t, c).TableOption; o.TimeToAlive != 100000 || o.MaxVersion != 5 {
 		t.Errorf("a refused update left the options %+v", o)

@@ -270,14 +270,14 @@ func (e *Emulator) table(name string) (*table, error) {
 	defer e.mu.RUnlock()
 	t, ok := e.tables[name]
 	if !ok {
-		return nil, noObject(name)
+		return nil, noObject()
 	}
 	return t, nil
 }
 
 // noObject is the table API's error for a table that is not there.
-func noObject(name string) *Error {
-	return failf(codeObjectNotExist, "Requested table does not exist: %s.", name)
+func noObject() *Error {
+	return failf(codeObjectNotExist, "Requested table does not exist.")
 }
 
 // newID makes a UUID.

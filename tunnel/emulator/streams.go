@@ -27,7 +27,7 @@ func (e *Emulator) listStream(q *tablepb.ListStreamRequest) (*tablepb.ListStream
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	if _, ok := e.tables[q.GetTableName()]; !ok && q.TableName != nil {
-		return nil, noObject(q.GetTableName())
+		return nil, noObject()
 	}
 	answer := &tablepb.ListStreamResponse{}
 	for _, t := range e.tables {
