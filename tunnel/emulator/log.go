@@ -137,9 +137,6 @@ func (l *changeLog) begins(i int) (chunk int, at uint32) {
 // beyond limit. With nothing up to the limit, at need not be kept.
 func (l *changeLog) upTo(at, limit int, page pageSize) int {
 	if at >= limit {
-		return at
-	}
-	if at >= limit {
 		return at // the limit may lie before what has expired
 	}
 	chunk, begin := l.begins(at)

@@ -242,24 +242,3 @@ func TestWhatHasExpiredIsForgotten(t *testing.T) {
 		}
 	})
 }
-
-func TestAChannelWhoseEndHasExpiredIsReadToItsEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := newEmulator(t, Config{})
-		newDayOf(t, e)
-		id := newTunnelOf(t, e, tunnelpb.TunnelType_STREAM, &tunnelpb.StreamTunnelConfig{
-			EndOffset: new(uint64(time.Now().Add(time.Hour).UnixNano())),
-		})
-		client := connect(t, e, id, 10)
-		at, _ := token(t, e, id, client, "Stream_0000")
-		mustWrite(t, e, putOf("a", 1))
-		time.Sleep(2 * time.Hour)
-		mustWrite(t, e, putOf("a", 2)) // beyond the end
-		time.Sleep(48 * time.Hour)
-		mustWrite(t, e, putOf("a", 3))
-		client = connect(t, e, id, 10)
-		if page := read(t, e, id, client, "Stream_0000", at); len(page.GetRecords()) != 0 || page.GetNextToken() != finished {
-			t.Errorf("read %s, then %s; want the end alone", numbers(t, page.GetRecords()), page.GetNextToken())
-		}
-	})
-}
