@@ -6,7 +6,10 @@
 // name (OTSUnsupportOperation), never in silence. A table's rows are spread
 // over its partitions by a hash of the first key column; each partition has a
 // log of its own, in which the changes of one key keep their order, and is a
-// channel of each of the table's tunnels.
+// channel of each of the table's tunnels. One that is split, by
+// [Emulator.Split] or at [Config].SplitBytes, ends; its two children take a
+// half of its keys each, and their channels open once its own is TERMINATED.
+// Changes expire when the table's stream says, by a clock that can be stepped.
 //
 // Locks are taken in this order: the emulator's, a tunnel's, a table's. None
 // is held while an answer is written.

@@ -18,7 +18,8 @@ func TestAStreamEndsBeforeTheFirstChangeBeyondItsEndOffset(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		at := func(seconds float64) *uint64 {
-			return new(uint64(start.Add(time.Duration(seconds * float64(time.Second))).UnixNano()))
+			offset := uint64(start.Add(time.Duration(seconds * float64(time.Second))).UnixNano())
+			return &offset
 		}
 		for _, tt := range []struct {
 			name   string

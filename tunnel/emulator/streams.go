@@ -145,7 +145,8 @@ func (e *Emulator) getShardIterator(q *tablepb.GetShardIteratorRequest) (*tablep
 		if q.Timestamp != nil {
 			at = p.log.since(q.GetTimestamp())
 		}
-		answer = &tablepb.GetShardIteratorResponse{ShardIterator: new(shardIterator(t.streamID, p, at))}
+		iterator := shardIterator(t.streamID, p, at)
+		answer = &tablepb.GetShardIteratorResponse{ShardIterator: &iterator}
 		return nil
 	})
 	return answer, err

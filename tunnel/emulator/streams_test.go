@@ -134,7 +134,8 @@ func TestAnIteratorBeginsAtATimeAndExpires(t *testing.T) {
 			time.Sleep(time.Hour)
 		}
 		at := func(hours float64) string {
-			return iterator(t, e, stream, "Stream_0000", new(start.Add(time.Duration(hours*float64(time.Hour))).UnixMicro()))
+			from := start.Add(time.Duration(hours * float64(time.Hour))).UnixMicro()
+			return iterator(t, e, stream, "Stream_0000", &from)
 		}
 		for hours, want := range map[float64]int{-1000: 3, 0: 3, 0.5: 2, 1: 2, 2.5: 0, 1000: 0} {
 			if got := len(streamRecords(t, e, at(hours), 10).GetStreamRecords()); got != want {
