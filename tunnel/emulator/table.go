@@ -49,7 +49,7 @@ func newTable(spec TableSpec, clock *clock) (*table, error) {
 		return nil, failf(codeParameterInvalid, "Invalid table name: '%s'.", spec.Name)
 	}
 	if len(spec.Key) < 1 || len(spec.Key) > maxKeyColumns {
-		return nil, failf(codeParameterInvalid, "The number of primary key columns must be in range: [1, %d], not %d.", maxKeyColumns, len(spec.Key))
+		return nil, failf(codeParameterInvalid, "The number of primary key columns must be in range: [1, %d].", maxKeyColumns)
 	}
 	for i, k := range spec.Key {
 		if !nameForm.MatchString(k.Name) {

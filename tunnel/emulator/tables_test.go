@@ -2,8 +2,11 @@ package emulator
 
 import (
 	"testing"
+	"time"
 
 	"github.com/culvertio/culvert/tunnel/emulator/tablepb"
+	"github.com/culvertio/culvert/tunnel/plainbuffer"
+	"github.com/culvertio/culvert/tunnel/tunnelpb"
 )
 
 func TestATableThatCannotBeMadeIsToldWhy(t *testing.T) {
@@ -63,5 +66,41 @@ func TestATableThatCannotBeMadeIsToldWhy(t *testing.T) {
 			_, err := call[tablepb.CreateTableResponse](t, e, "/CreateTable", q)
 			wantCode(t, err, tt.code)
 		})
+	}
+}
+
+func TestATableMadeInGoHasWhatItsSpecSays(t *testing.T) {
+	e := newEmulator(t, Config{})
+	spec := TableSpec{
+		Name: "t", MaxVersions: 2, TimeToLive: 25 * time.Hour, StreamHours: 24, OriginColumns: []string{"v"},
+		Key: []KeyColumn{{Name: "k", Type: plainbuffer.String}, {Name: "n", Type: plainbuffer.Integer, AutoIncrement: true}},
+	}
+	if err := e.CreateTable(spec); err != nil {
+		t.Fatal(err)
+	}
+	d := must[tablepb.DescribeTableResponse](t, e, "/DescribeTable", &tablepb.DescribeTableRequest{TableName: new("t")})
+	if o := d.GetTableOptions(); o.GetTimeToLive() != 90_000 || o.GetMaxVersions() != 2 || !o.GetAllowUpdate() {
+		t.Errorf("options %v", o)
+	}
+	if s := d.GetStreamDetails(); s.GetExpirationTime() != 24 || len(s.GetColumnsToGet()) != 1 {
+		t.Errorf("stream %v", s)
+	}
+	if at := time.UnixMicro(d.GetCreationTime()); time.Since(at) < 0 || time.Since(at) > time.Minute {
+		t.Errorf("created at %v", at)
+	}
+	if k := d.GetTableMeta().GetPrimaryKey()[1]; k.GetOption() != tablepb.PrimaryKeyOption_AUTO_INCREMENT {
+		t.Errorf("key column %v", k)
+	}
+	key := append(keyOf("a"), plainbuffer.Cell{Name: []byte("n"), Value: plainbuffer.BoundValue(plainbuffer.AutoIncrement)})
+	for range 2 {
+		mustWrite(t, e, Change{tunnelpb.ActionType_PUT_ROW, plainbuffer.Row{Key: key}})
+	}
+	if n := e.tables["t"].rows.size; n != 2 {
+		t.Errorf("%d rows, want 2", n)
+	}
+
+	for _, life := range []time.Duration{-1, time.Hour, 24*time.Hour + time.Millisecond} {
+		spec.Name, spec.TimeToLive = "u", life
+		wantCode(t, e.CreateTable(spec), codeParameterInvalid)
 	}
 }

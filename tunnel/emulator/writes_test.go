@@ -26,6 +26,11 @@ func TestABatchThatIsNotRightWritesNothing(t *testing.T) {
 	conditional.Condition.ColumnCondition = []byte("c")
 	returning := rowInBatch(tablepb.OperationType_PUT, putOf("b", 1).Row)
 	returning.ReturnContent = &tablepb.ReturnContent{ReturnType: tablepb.ReturnType_RT_AFTER_MODIFY.Enum()}
+	naming := rowInBatch(tablepb.OperationType_UPDATE, putOf("b", 1).Row)
+	naming.ReturnContent = &tablepb.ReturnContent{ReturnType: tablepb.ReturnType_RT_PK.Enum(), ReturnColumnNames: []string{"n"}}
+	increment := rowInBatch(tablepb.OperationType_UPDATE, plainbuffer.Row{Key: keyOf("good"), Columns: []plainbuffer.Cell{
+		{Name: []byte("n"), Op: plainbuffer.Increment, Value: plainbuffer.IntegerValue(1)},
+	}})
 	large := func(k string) *tablepb.RowInBatchWriteRowRequest {
 		c := putOf(k, 1)
 		c.Row.Columns = append(c.Row.Columns, plainbuffer.Cell{Name: []byte("b"), Value: plainbuffer.BlobValue(make([]byte, maxColumnBytes))})
@@ -52,6 +57,9 @@ func TestABatchThatIsNotRightWritesNothing(t *testing.T) {
 		})}, nil, codeParameterInvalid},
 		{"a column condition that is none", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, conditional)}, nil, codeParameterInvalid},
 		{"a row to return", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, returning)}, nil, codeParameterInvalid},
+		{"columns to return with the key", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, naming)}, nil, codeParameterInvalid},
+		{"a row that is put and incremented", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, increment)}, nil, codeParameterInvalid},
+		{"a row that is incremented twice", []*tablepb.TableInBatchWriteRowRequest{batchOf(increment, increment)}, nil, codeParameterInvalid},
 		{"too many rows", []*tablepb.TableInBatchWriteRowRequest{many}, nil, codeParameterInvalid},
 		{"too many bytes", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, large("b"), large("c"))}, nil, codeParameterInvalid},
 		{"transaction", []*tablepb.TableInBatchWriteRowRequest{batchOf(good)}, func(q *tablepb.BatchWriteRowRequest) { q.TransactionId = new("x") }, codeUnsupported},
