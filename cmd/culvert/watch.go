@@ -57,21 +57,21 @@ func (s *sources) want(path string) bool {
 	if strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~") { // of editors
 		return false
 	}
-	if s.embeds[dir] {
-		return true
+	if slices.Contains([]string{".go", ".s", ".h"}, filepath.Ext(name)) && s.packages[dir] {
+		return !strings.HasPrefix(name, "_") && !strings.HasSuffix(name, "_test.go")
 	}
-	return s.packages[dir] && !strings.HasPrefix(name, "_") && !strings.HasSuffix(name, "_test.go") &&
-		slices.Contains([]string{".go", ".s", ".h"}, filepath.Ext(name))
+	return s.embeds[dir]
 }
 
-// sources finds what the handler is made of just now.
+// sources finds what the handler is made of just now; with an error, what of
+// it could be found.
 func (h handler) sources(ctx context.Context) (*sources, error) {
 	s := newSources()
 	paths := h.words[min(1, len(h.words)):]
 	if h.source != "" {
 		info, err := os.Stat(h.source)
 		if err != nil {
-			return nil, err
+			return s, err
 		}
 		if info.IsDir() {
 			return s, s.addPackages(ctx, h.source)
@@ -84,7 +84,7 @@ func (h handler) sources(ctx context.Context) (*sources, error) {
 		}
 		path, err := filepath.Abs(path)
 		if err != nil {
-			return nil, err
+			return s, err
 		}
 		s.files[path] = true
 	}
@@ -174,18 +174,15 @@ func newWatcher(ctx context.Context, h handler, logger *slog.Logger) (*watcher, 
 
 func (w *watcher) close() { _ = w.notify.Close() }
 
-// look finds out anew what is to be watched. What cannot be found out stays.
+// look finds out anew what is to be watched.
 func (w *watcher) look(ctx context.Context) {
 	found, err := w.handler.sources(ctx)
-	if found == nil {
-		return
-	}
 	if err != nil { // what was known may still be right
-		w.log.Debug("the handler's packages are not known", "error", err)
+		w.log.Debug("it is not known what the handler is made of", "error", err)
 		maps.Copy(found.packages, w.sources.packages)
 		maps.Copy(found.embeds, w.sources.embeds)
-		maps.Copy(found.files, w.sources.files)
 	}
+	maps.Copy(found.files, w.sources.files) // one that has gone may come back
 	w.sources = found
 	dirs := found.dirs()
 	for dir := range dirs {
