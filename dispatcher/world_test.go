@@ -1,9 +1,12 @@
 package dispatcher_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -20,6 +23,7 @@ import (
 	"github.com/culvertio/culvert/state"
 	"github.com/culvertio/culvert/tunnel"
 	"github.com/culvertio/culvert/tunnel/emulator"
+	"github.com/culvertio/culvert/tunnel/emulator/emulatortest"
 	"github.com/culvertio/culvert/tunnel/plainbuffer"
 	"github.com/culvertio/culvert/tunnel/tunnelpb"
 )
@@ -28,7 +32,7 @@ import (
 // emulator spoken to in its wire format, a ledger, and a function.
 type world struct {
 	t        *testing.T
-	emulator *emulator.Emulator
+	emulator *emulatortest.Server
 	redis    *miniredis.Miniredis
 	ledger   *state.Redis
 	function *function
@@ -42,28 +46,24 @@ type world struct {
 }
 
 func newWorld(t *testing.T, config emulator.Config) *world {
-	e, err := emulator.New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := emulatortest.Pipe(t, config)
 	server := miniredis.NewMiniRedis()
 	ledger := state.OpenMiniredis(server, quietLog())
 	t.Cleanup(func() {
 		ledger.Close()
 		server.Close()
-		e.Close()
 	})
 	w := &world{t: t, log: quietLog(), emulator: e, redis: server, ledger: ledger, function: &function{revisions: map[string][]int64{}}}
 	w.config = dispatcher.Config{
 		Tunnel: dispatcher.Tunnel{
-			Endpoint: "http://tablestore.test", Instance: "local", Table: "orders", Name: "orders-feed", Create: "BaseAndStream",
+			Endpoint: e.Endpoint, Instance: "local", Table: "orders", Name: "orders-feed", Create: "BaseAndStream",
 			Credentials: tunnel.StaticCredentials("id", "secret", ""),
 		},
 		Heartbeat:  dispatcher.Heartbeat{Interval: time.Second, Timeout: 10 * time.Second, Gap: 100 * time.Millisecond},
 		Checkpoint: dispatcher.Checkpoint{Interval: time.Second},
 		Triggers:   []dispatcher.Trigger{{Name: "index", Function: "http://function.test/", Timeout: 10 * time.Second}},
 	}
-	err = e.CreateTable(emulator.TableSpec{
+	err := e.CreateTable(emulator.TableSpec{
 		Name: "orders",
 		Key:  []emulator.KeyColumn{{Name: "id", Type: plainbuffer.String}},
 	})
@@ -73,26 +73,27 @@ func newWorld(t *testing.T, config emulator.Config) *world {
 	return w
 }
 
-// RoundTrip takes a request to the emulator without a socket.
+// RoundTrip takes a request to the emulator, unless the test answers it.
 func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := r.Context().Err(); err != nil {
-		return nil, err
-	}
-	recorder := httptest.NewRecorder()
 	if w.status != nil {
 		if code, body := w.status(r.URL.Path); code != 0 {
+			recorder := httptest.NewRecorder()
 			recorder.Code = code
 			recorder.Body.Write(body)
-			return recorder.Result(), nil
+			return recorder.Result(), r.Body.Close()
 		}
 	}
-	w.emulator.ServeHTTP(recorder, r)
-	if w.answer != nil {
-		body := w.answer(r.URL.Path, recorder.Body.Bytes())
-		recorder.Body.Reset()
-		recorder.Body.Write(body)
+	answer, err := w.emulator.Client.Transport.RoundTrip(r)
+	if err != nil || w.answer == nil {
+		return answer, err
 	}
-	return recorder.Result(), nil
+	body, err := io.ReadAll(answer.Body)
+	if err := errors.Join(err, answer.Body.Close()); err != nil {
+		return nil, err
+	}
+	body = w.answer(r.URL.Path, body)
+	answer.Body, answer.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	return answer, nil
 }
 
 // put writes a revision of a row.
