@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -205,7 +206,7 @@ func TestWritersThatCompareLoseNoUpdate(t *testing.T) {
 					u.PutColumn("n", was+1)
 					u.SetColumnCondition(tablestore.NewSingleColumnCondition("n", tablestore.CT_EQUAL, was))
 				})
-				if ots, ok := err.(*tablestore.OtsError); err != nil && (!ok || ots.Code != "OTSConditionCheckFail") {
+				if ots, ok := errors.AsType[*tablestore.OtsError](err); err != nil && (!ok || ots.Code != "OTSConditionCheckFail") {
 					done <- err
 					return
 				}

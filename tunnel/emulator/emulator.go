@@ -11,6 +11,21 @@
 // half of its keys each, and their channels open once its own is TERMINATED.
 // Changes expire when the table's stream says, by a clock that can be stepped.
 //
+// # Tables
+//
+// The table API is whole as far as rows go: keys of one to four columns with
+// values that the server gives, versions, time to live, conditions, increments,
+// filters, batches (atomic within one partition key), ranges, streams. Left out
+// are indexes and search, SQL, time series, local transactions, data delivery,
+// server side encryption, tables that update full rows, and rows compressed or
+// in other encodings than PlainBuffer (a request for one is a hint, which is not
+// taken). Reserved throughput is kept and told, and nothing is throttled; there
+// may be any number of tables, and a table may be updated at any time.
+//
+// Where no document and no test of an SDK says what the service does, the code
+// says that it guesses: how values of two types compare in a filter, what a
+// filter sees of the key, what records show of increments and given keys.
+//
 // Locks are taken in this order: the emulator's, a tunnel's, a table's. None
 // is held while an answer is written.
 package emulator

@@ -15,6 +15,7 @@ import (
 
 	"github.com/culvertio/culvert/tunnel/emulator/tablepb"
 	"github.com/culvertio/culvert/tunnel/plainbuffer"
+	"github.com/culvertio/culvert/tunnel/tunnelpb"
 )
 
 // model is a table as its documents describe it, written without regard to
@@ -494,4 +495,65 @@ func setOptions(t testing.TB, e *Emulator, m *model) {
 	must[tablepb.UpdateTableResponse](t, e, "/UpdateTable", &tablepb.UpdateTableRequest{TableName: new("t"), TableOptions: &tablepb.TableOptions{
 		TimeToLive: new(int32(m.timeToLive)), MaxVersions: new(int32(m.versions)), DeviationCellVersionInSec: new(int64(modelDeviation)),
 	}})
+}
+
+// TestTheStreamTellsEveryChangeOfARow: who does what its records say has the
+// table's rows.
+func TestTheStreamTellsEveryChangeOfARow(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var failure any
+		synctest.Test(t, func(t *testing.T) {
+			// What rapid throws must reach it, out of the bubble.
+			defer func() { failure = recover() }()
+			playStream(rt, t)
+		})
+		if failure != nil {
+			panic(failure)
+		}
+	})
+}
+
+func playStream(rt *rapid.T, t *testing.T) {
+	e := newEmulator(t, Config{Partitions: 2})
+	m := &model{rows: make(map[modelKey]modelRow), timeToLive: -1, versions: rapid.IntRange(1, 3).Draw(rt, "max versions")}
+	if err := e.CreateTable(TableSpec{Name: "t", Key: []KeyColumn{{Name: "p", Type: plainbuffer.String}, {Name: "i", Type: plainbuffer.Integer}}}); err != nil {
+		t.Fatal(err)
+	}
+	setOptions(t, e, m)
+	tunnel := newTunnelOf(t, e, tunnelpb.TunnelType_STREAM, nil)
+	for range rapid.IntRange(1, 25).Draw(rt, "writes") {
+		now := e.clock.now().UnixMilli()
+		if rapid.Bool().Draw(rt, "batch") {
+			writeTogether(rt, e, m, now)
+		} else {
+			w := drawWrite(rt, now)
+			if _, err := e.batchWriteRow(&tablepb.BatchWriteRowRequest{Tables: []*tablepb.TableInBatchWriteRowRequest{batchOf(w.message())}}); err != nil {
+				rt.Fatalf("%+v: %v", w, err)
+			}
+			m.write(w, now)
+		}
+		e.clock.step(time.Duration(rapid.IntRange(0, 2).Draw(rt, "milliseconds")) * time.Millisecond)
+	}
+	told := &model{rows: make(map[modelKey]modelRow), timeToLive: -1, versions: m.versions}
+	for _, r := range consume(t, e, tunnel) {
+		row := decodeRow(t, r)
+		w := modelWrite{typ: map[tunnelpb.ActionType]tablepb.OperationType{
+			tunnelpb.ActionType_PUT_ROW:    tablepb.OperationType_PUT,
+			tunnelpb.ActionType_UPDATE_ROW: tablepb.OperationType_UPDATE,
+			tunnelpb.ActionType_DELETE_ROW: tablepb.OperationType_DELETE,
+		}[r.GetActionType()]}
+		w.key, _ = modelRowOf(&row)
+		for _, c := range row.Columns {
+			if c.Op == plainbuffer.Increment || c.Op == plainbuffer.Put && !c.HasTimestamp {
+				rt.Fatalf("a record has the column %+v", c)
+			}
+			w.cells = append(w.cells, modelCell{c.Op, string(c.Name), c.Timestamp, c.Value.Integer()})
+		}
+		if code := told.write(w, row.Sequence.Timestamp/1000); code != "" {
+			rt.Fatalf("a record cannot be: %s: %+v", code, w)
+		}
+	}
+	if d := gocmp.Diff(m.rows, told.rows); d != "" {
+		rt.Fatalf("the rows, and those that were told: %s", d)
+	}
 }
