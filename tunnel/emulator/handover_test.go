@@ -16,11 +16,15 @@ import (
 
 // TestNoChangeIsLostHoweverClientsComeAndGo plays clients that join, shut
 // down, crash, fall silent, lose answers, give back what they were not asked
-// for and commit late, while rows are written and the base data gives way to
-// the stream. Each key's value counts its changes.
+// for and commit late, while rows are written, channels are moved, the clock
+// steps, the base data gives way to the stream, and switches are set. Each
+// key's value counts its changes.
 func TestNoChangeIsLostHoweverClientsComeAndGo(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		e := newEmulator(t, Config{PageRecords: rapid.IntRange(1, 4).Draw(rt, "records a page")})
+		switches := drawSwitches(rt)
+		// These need a consumer that knows of them.
+		switches.EarlyHeartbeats, switches.ForeignCheckpoint, switches.WrongChecksums = EarlyTaken, false, false
+		e := newEmulator(t, Config{PageRecords: rapid.IntRange(1, 4).Draw(rt, "records a page"), Switches: switches})
 		newTableOf(t, e, rapid.IntRange(1, 4).Draw(rt, "partitions"))
 		p := &play{T: rt, t: t, e: e, written: make(map[string]int64), seen: make(map[string]int64)}
 		if rapid.Bool().Draw(rt, "a stream from the start") {
@@ -45,6 +49,16 @@ func TestNoChangeIsLostHoweverClientsComeAndGo(t *testing.T) {
 				c := p.one(rt)
 				p.silence(c)
 				p.forget(c)
+			},
+			"move": func(rt *rapid.T) {
+				c := p.one(rt)
+				for _, id := range slices.Sorted(maps.Keys(c.holds)) {
+					// One that is no longer OPEN cannot be moved.
+					_ = e.MoveChannel("t", "feed", id, p.one(rt).id)
+				}
+			},
+			"clock": func(rt *rapid.T) {
+				e.StepClock(time.Duration(rapid.IntRange(-60, 60).Draw(rt, "seconds")) * time.Second)
 			},
 			"fall silent": func(rt *rapid.T) { p.silence(p.one(rt)) },
 			"heartbeat":   func(rt *rapid.T) { p.beat(p.one(rt), rapid.IntRange(0, 4).Draw(rt, "0 loses the answer") == 0) },
