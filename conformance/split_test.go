@@ -393,3 +393,21 @@ func TestRpoTellsWhatWasReadAndWhatWasCommitted(t *testing.T) {
 		}
 	}
 }
+
+func TestTheTunnelDaemonSkipsWhatHasExpired(t *testing.T) {
+	t.Parallel()
+	endpoint, e := serveEmulator(t, emulator.Config{Partitions: 2, PageRecords: 3})
+	tables, tunnels := tableClient(endpoint), tunnelClient(endpoint)
+	createTable(t, tables, "feed", 1, column("k", tablestore.PrimaryKeyType_STRING))
+	id := createTunnel(t, tunnels, "feed", tunnel.TunnelTypeStream)
+	w := &counts{t: t, c: tables}
+	w.write(3)
+	e.StepClock(25 * time.Hour)
+	w.write(2)
+	s := newSink()
+	run(t, tunnels, id, s)
+	s.wait(t, 2*countedKeys)
+	if d := cmp.Diff(w.want(4), s.seen()); d != "" {
+		t.Error(d)
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/culvertio/culvert/tunnel/plainbuffer"
 	"github.com/culvertio/culvert/tunnel/tunnelpb"
 )
@@ -241,4 +243,114 @@ func TestWhatHasExpiredIsForgotten(t *testing.T) {
 			t.Errorf("the next position is %+v", log.last)
 		}
 	})
+}
+
+// TestWhateverExpiresTheRestIsReadInOrder plays a reader that lags behind a
+// day's retention, gives up and comes back, while keys count up and partitions
+// split: what it is given rises for each key, no call fails, and what has not
+// expired when it catches up is read.
+func TestWhateverExpiresTheRestIsReadInOrder(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var failure any
+		synctest.Test(t, func(t *testing.T) {
+			// What rapid throws must reach it, out of the bubble.
+			defer func() { failure = recover() }()
+			playRetention(rt, t)
+		})
+		if failure != nil {
+			panic(failure)
+		}
+	})
+}
+
+func playRetention(rt *rapid.T, t *testing.T) {
+	e := newEmulator(t, Config{PageRecords: rapid.IntRange(1, 4).Draw(rt, "records a page")})
+	newDayOf(t, e)
+	table, _ := e.table("t")
+	id := newTunnelOf(t, e, tunnelpb.TunnelType_STREAM, nil)
+	type change struct {
+		n  int64
+		at time.Time
+	}
+	written := make(map[string]change)
+	last := make(map[string]int64) // that was read of each key
+	seen := make(map[string]int64) // likewise, since the reader's last start: it may repeat then
+	var client string
+	var held map[string]string // the next token of each channel
+	begin := func() {
+		if client != "" {
+			_, err := call[tunnelpb.ShutdownResponse](t, e, "/tunnel/shutdown", &tunnelpb.ShutdownRequest{TunnelId: &id, ClientId: &client})
+			if err != nil {
+				wantCode(t, err, "OTSResourceGone") // it was silent for its timeout
+			}
+		}
+		client, held = connect(t, e, id, 86400), make(map[string]string)
+		clear(seen)
+	}
+	begin()
+	read := func() {
+		if rapid.IntRange(0, 3).Draw(rt, "0 begins anew") == 0 {
+			begin()
+		}
+		if _, err := call[tunnelpb.HeartbeatResponse](t, e, "/tunnel/heartbeat", &tunnelpb.HeartbeatRequest{TunnelId: &id, ClientId: &client}); err != nil {
+			wantCode(t, err, "OTSResourceGone")
+			begin()
+		}
+		var reports []*tunnelpb.Channel
+		for _, ch := range beat(t, e, id, client) {
+			name := ch.GetChannelId()
+			committed, sequence := token(t, e, id, client, name)
+			if held[name] == "" {
+				held[name] = committed
+			}
+			a := read(t, e, id, client, name, held[name])
+			for _, r := range a.GetRecords() {
+				row := decodeRow(t, r)
+				k, n := string(row.Key[0].Value.Bytes()), row.Columns[0].Value.Integer()
+				if n <= seen[k] || n > written[k].n {
+					rt.Fatalf("key %s: change %d came after %d of %d", k, n, seen[k], written[k].n)
+				}
+				seen[k], last[k] = n, max(last[k], n)
+			}
+			held[name] = a.GetNextToken()
+			if held[name] == finished || rapid.Bool().Draw(rt, "commit") {
+				if err := commit(t, e, id, client, name, held[name], sequence+1); err != nil {
+					rt.Fatal(err)
+				}
+			}
+			if held[name] == finished {
+				reports = append(reports, report(ch, tunnelpb.ChannelStatus_TERMINATED))
+			}
+		}
+		beat(t, e, id, client, reports...)
+	}
+	rt.Repeat(map[string]func(*rapid.T){
+		"write": func(rt *rapid.T) {
+			for range rapid.IntRange(1, 5).Draw(rt, "writes") {
+				k := fmt.Sprint(rapid.IntRange(0, 4).Draw(rt, "key"))
+				written[k] = change{written[k].n + 1, time.Now()}
+				mustWrite(t, e, putOf(k, written[k].n))
+			}
+		},
+		"time": func(rt *rapid.T) { time.Sleep(time.Duration(rapid.IntRange(1, 23).Draw(rt, "hours")) * time.Hour) },
+		"split": func(rt *rapid.T) {
+			mustSplit(t, e, rapid.SampledFrom(table.live).Draw(rt, "partition").number)
+		},
+		"read": func(*rapid.T) { read() },
+	})
+	for left, rounds := int64(1), 0; left > 0; rounds++ {
+		if rounds == 1000 {
+			rt.Fatalf("%d records remain", left)
+		}
+		read()
+		var err error
+		if left, err = e.Remaining("t", "feed"); err != nil {
+			rt.Fatal(err)
+		}
+	}
+	for k, c := range written {
+		if time.Since(c.at) < 24*time.Hour && last[k] != c.n {
+			rt.Fatalf("key %s was read up to change %d of %d", k, last[k], c.n)
+		}
+	}
 }
