@@ -150,7 +150,7 @@ func TestTheOldCredentialsAreUsedWhileValidAndNewOnesAskedForUntilTheyCome(t *te
 		i := newIssuer(time.Hour)
 		i.fails = func(n int) error {
 			if n >= 2 && n <= 20 {
-				return fmt.Errorf("fetch %d: the token service is down", n)
+				return fmt.Errorf("%w: the token service is down", tunnel.ErrNoCredentials)
 			}
 			return nil
 		}
@@ -182,7 +182,7 @@ func TestAFirstFetchThatFailsAnswersThoseWhoWaitAndIsRepeated(t *testing.T) {
 		i := newIssuer(time.Hour)
 		i.takes = time.Second
 		i.fails = func(n int) error {
-			if n < 3 {
+			if n < 4 {
 				return forbidden
 			}
 			return nil
@@ -194,7 +194,8 @@ func TestAFirstFetchThatFailsAnswersThoseWhoWaitAndIsRepeated(t *testing.T) {
 		}
 		equal(t, "waited", time.Second, time.Since(i.began))
 		time.Sleep(time.Minute)
-		equal(t, "key", "STS.3", key(t, r))
+		equal(t, "key", "STS.4", key(t, r))
+		equal(t, "fetches", []time.Duration{0, 2 * time.Second, 5 * time.Second, 10 * time.Second}, i.times())
 	})
 }
 

@@ -24,6 +24,9 @@ type ExpiryRequest struct {
 	// Retention is how long the table's stream keeps a change. 0: the table
 	// is asked.
 	Retention time.Duration
+	// Unsettled is, by channel id, when the oldest change was made that has
+	// been read and not settled: the service may count it as delivered.
+	Unsettled map[string]time.Time
 }
 
 // Expiry says how much time is left until a tunnel loses records.
@@ -35,8 +38,8 @@ type Expiry struct {
 	// [CodeTunnelExpired].
 	Expired bool
 
-	// Left is how long the oldest change that has not been delivered is still
-	// kept: the least of all channels and, while the full data is delivered,
+	// Left is how long the oldest change that has not been delivered, or not
+	// been settled as far as the request says, is still kept: the least of all channels and, while the full data is delivered,
 	// of the changes that wait behind it. 0: records are being lost. Only if
 	// Bounded: a BaseData tunnel loses nothing.
 	Left    time.Duration
@@ -68,7 +71,7 @@ func (c *Client) Expiry(ctx context.Context, r ExpiryRequest) (Expiry, error) {
 	}
 	now := time.Now()
 	if r.Retention != 0 || described.Tunnel.Type == BaseData {
-		return expiryOf(now, described, r.Retention), nil
+		return expiryOf(now, described, r.Retention, r.Unsettled), nil
 	}
 	stream, err := c.TableStream(ctx, TableStreamRequest{Table: r.Table})
 	if err == nil && stream.Retention == 0 {
@@ -77,7 +80,7 @@ func (c *Client) Expiry(ctx context.Context, r ExpiryRequest) (Expiry, error) {
 	if ctx.Err() != nil {
 		return Expiry{}, err
 	}
-	e := expiryOf(now, described, cmp.Or(stream.Retention, MaxRetention))
+	e := expiryOf(now, described, cmp.Or(stream.Retention, MaxRetention), r.Unsettled)
 	e.RetentionError = err
 	return e, nil
 }
@@ -88,7 +91,7 @@ func (c *Client) Expiry(ctx context.Context, r ExpiryRequest) (Expiry, error) {
 // before it is delivered, and that it moves on with the clock while there is
 // nothing to deliver, is how the emulator has it; the service does not say.
 // A time long before the tunnel was made is therefore not believed.
-func expiryOf(now time.Time, d DescribeTunnelResponse, retention time.Duration) Expiry {
+func expiryOf(now time.Time, d DescribeTunnelResponse, retention time.Duration, unsettled map[string]time.Time) Expiry {
 	e := Expiry{At: now, Tunnel: d.Tunnel, Expired: d.Tunnel.Expired, Retention: retention}
 	if d.Tunnel.Type == BaseData {
 		return e
@@ -118,7 +121,13 @@ func expiryOf(now time.Time, d DescribeTunnelResponse, retention time.Duration) 
 		if from.IsZero() {
 			from = start
 		}
-		if from.IsZero() || from.Before(start.Add(-MaxRetention)) {
+		if from.Before(start.Add(-MaxRetention)) {
+			from = time.Time{}
+		}
+		if u := unsettled[ch.ID]; from.IsZero() || !u.IsZero() && u.Before(from) {
+			from = u
+		}
+		if from.IsZero() {
 			continue
 		}
 		e.Channels = append(e.Channels, ChannelExpiry{ID: ch.ID, Left: left(from)})
@@ -146,6 +155,9 @@ type ExpiryConfig struct {
 	// it has halved since, and every hour. Default: half the retention, but at
 	// most 24 h. To MaxRetention.
 	WarnBelow time.Duration
+	// Unsettled, if not nil, gives [ExpiryRequest.Unsettled] each time. A
+	// [Processor] knows by itself, and ignores it. It must not block.
+	Unsettled func() map[string]time.Time
 	// Report, if not nil, is called each time that the service has answered.
 	// It must not block for long.
 	Report func(Expiry)

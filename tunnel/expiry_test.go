@@ -37,6 +37,7 @@ func TestTheTimeLeftIsThatOfTheOldestChangeNotDelivered(t *testing.T) {
 		bounded  bool
 		each     []ChannelExpiry
 		expired  bool
+		unsettle map[string]time.Time
 	}{
 		"base data loses nothing": {
 			tunnel: TunnelInfo{Type: BaseData, Stage: "ProcessBaseData", CreatedAt: ago(30 * day)}, channels: channels{base},
@@ -83,6 +84,13 @@ func TestTheTimeLeftIsThatOfTheOldestChangeNotDelivered(t *testing.T) {
 			tunnel:   TunnelInfo{Type: Stream, Stage: stageStream},
 			channels: channels{stream("a", "OPEN", time.Time{})},
 		},
+		"what was read and not settled is as if it were not delivered": {
+			tunnel:   TunnelInfo{Type: Stream, Stage: stageStream, CreatedAt: ago(30 * day)},
+			channels: channels{stream("a", "OPEN", now), stream("b", "OPEN", ago(time.Hour)), stream("c", "OPEN", time.Unix(1, 0))},
+			unsettle: map[string]time.Time{"a": ago(10 * time.Hour), "b": now, "c": ago(2 * time.Hour), "d": ago(day)},
+			left:     14 * time.Hour, bounded: true,
+			each: []ChannelExpiry{{"a", 14 * time.Hour}, {"b", 23 * time.Hour}, {"c", 22 * time.Hour}},
+		},
 		"an expired tunnel has no time left, whatever its channels say": {
 			tunnel:   TunnelInfo{Type: Stream, Stage: stageStream, Expired: true, CreatedAt: ago(10 * time.Hour)},
 			channels: channels{stream("a", "OPEN", now)},
@@ -90,7 +98,7 @@ func TestTheTimeLeftIsThatOfTheOldestChangeNotDelivered(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := expiryOf(now, DescribeTunnelResponse{Tunnel: tt.tunnel, Channels: tt.channels}, day)
+			got := expiryOf(now, DescribeTunnelResponse{Tunnel: tt.tunnel, Channels: tt.channels}, day, tt.unsettle)
 			want := Expiry{
 				At: now, Tunnel: tt.tunnel, Expired: tt.expired, Retention: day,
 				Left: tt.left, Bounded: tt.bounded, Channels: tt.each,
@@ -252,7 +260,7 @@ func FuzzTableStream(f *testing.F) {
 
 func TestWithoutTheRightToAskTheTableTheLongestRetentionIsAssumedAndSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		made := time.Now().Add(-100 * time.Hour)
+		made := time.Now().Add(-100 * time.Hour).UnixNano()
 		client, _ := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
 			consume(r)
 			if r.URL.Path == "/DescribeTable" {
@@ -261,7 +269,7 @@ func TestWithoutTheRightToAskTheTableTheLongestRetentionIsAssumedAndSaid(t *test
 			}
 			write(t, w, 200, &tunnelpb.DescribeTunnelResponse{Tunnel: &tunnelpb.TunnelInfo{
 				TunnelId: new("t"), TunnelType: new("BaseAndStream"), TableName: new("orders"), InstanceName: new("local"),
-				StreamId: new("s"), Stage: new("ProcessBaseData"), CreateTime: new(made.UnixNano()),
+				StreamId: new("s"), Stage: new("ProcessBaseData"), CreateTime: &made,
 			}})
 		})
 		e, err := client.Expiry(t.Context(), ExpiryRequest{Table: "orders", Tunnel: "feed"})

@@ -45,7 +45,11 @@ func (w *ExpiryWatch) Run(ctx context.Context) {
 	var alarm expiryAlarm
 	failed, unsure := false, false // already said
 	for w.cfg.Interval >= 0 {
-		e, err := w.client.Expiry(ctx, ExpiryRequest{Table: w.table, Tunnel: w.tunnel, Retention: w.cfg.Retention})
+		request := ExpiryRequest{Table: w.table, Tunnel: w.tunnel, Retention: w.cfg.Retention}
+		if w.cfg.Unsettled != nil {
+			request.Unsettled = w.cfg.Unsettled()
+		}
+		e, err := w.client.Expiry(ctx, request)
 		switch {
 		case ctx.Err() != nil:
 			return

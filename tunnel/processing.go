@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,7 +32,9 @@ func (p *processing) Consume(ctx context.Context, ch *Channel) (End, error) {
 		view: view,
 		log:  p.cfg.Logger.With("tunnel_id", ch.TunnelID(), "channel", ch.ID()),
 	}
+	p.keep(c, true)
 	end, err := c.run(ctx)
+	p.keep(c, false)
 	if errors.Is(err, CodeTunnelExpired) {
 		p.stop(err)
 	}
@@ -39,6 +42,18 @@ func (p *processing) Consume(ctx context.Context, ch *Channel) (End, error) {
 		p.cfg.OnEnd(view, end)
 	}
 	return end, err
+}
+
+// keep has the processor know of a channel that is being consumed, or forget
+// it.
+func (p *Processor) keep(c *consumption, open bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if open {
+		p.open[c] = struct{}{}
+	} else {
+		delete(p.open, c)
+	}
 }
 
 // consumption is one channel being consumed. Its loop decides and commits;
@@ -55,6 +70,7 @@ type consumption struct {
 	refused    bool // the newest commit failed
 	commits    chan tried
 	working    sync.WaitGroup
+	oldest     atomic.Int64 // when the first record that the callback works on was made, microseconds; 0: none, or base data
 }
 
 // tried is a commit and what came of it.
@@ -173,10 +189,14 @@ func (c *consumption) work(soft, hard context.Context, window *window, pages <-c
 // settle calls the callback until it returns nil. It is false if the channel
 // drains or ends before that.
 func (c *consumption) settle(soft, hard context.Context, window *window, records []DecodedRecord) bool {
+	if len(records) == 0 {
+		return soft.Err() == nil
+	}
+	if first := &records[0]; first.HasSequence {
+		c.oldest.Store(first.Sequence.Timestamp)
+	}
+	defer c.oldest.Store(0)
 	for n := 0; soft.Err() == nil; n++ {
-		if len(records) == 0 {
-			return true
-		}
 		err := c.p.process(hard, c.view, records)
 		if err == nil {
 			c.p.counts.settled.Add(int64(len(records)))

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Process is the callback of a [Processor]. It gets the records of one page,
@@ -39,6 +40,9 @@ type Processor struct {
 	busy    atomic.Bool
 	counts  processorCounts
 	expiry  atomic.Pointer[Expiry]
+
+	mu   sync.Mutex
+	open map[*consumption]struct{}
 }
 
 // NewProcessor returns a processor that has not begun. The error names every
@@ -55,7 +59,7 @@ func NewProcessor(client *Client, cfg ProcessorConfig, process Process) (*Proces
 	if err != nil {
 		return nil, fmt.Errorf("tunnel processor: %w", err)
 	}
-	return &Processor{client: client, cfg: cfg, process: process, turns: newTurns(cfg.ChannelsAtOnce)}, nil
+	return &Processor{client: client, cfg: cfg, process: process, turns: newTurns(cfg.ChannelsAtOnce), open: make(map[*consumption]struct{})}, nil
 }
 
 // Run consumes the tunnel until ctx ends or the service refuses for good.
@@ -128,6 +132,7 @@ func (p *Processor) watch() *ExpiryWatch {
 	}
 	cfg := p.cfg.Expiry
 	report := cfg.Report
+	cfg.Unsettled = p.unsettled
 	cfg.Report = func(e Expiry) {
 		p.expiry.Store(&e)
 		if report != nil {
@@ -135,6 +140,20 @@ func (p *Processor) watch() *ExpiryWatch {
 		}
 	}
 	return &ExpiryWatch{client: p.client, table: p.cfg.Table, tunnel: p.cfg.Tunnel, cfg: cfg, log: p.cfg.Logger}
+}
+
+// unsettled is, by channel, when the oldest change was made that the callback
+// works on.
+func (p *Processor) unsettled() map[string]time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	oldest := make(map[string]time.Time)
+	for c := range p.open {
+		if us := c.oldest.Load(); us != 0 {
+			oldest[c.ch.ID()] = time.UnixMicro(us)
+		}
+	}
+	return oldest
 }
 
 // processorCounts are what [Stats] tells.

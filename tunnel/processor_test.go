@@ -523,7 +523,6 @@ func TestAProcessorWarnsEarlyOfRecordsThatWillBeLost(t *testing.T) {
 		least.Store(int64(48 * time.Hour))
 		c := s.start(tunnel.ProcessorConfig{
 			HeartbeatInterval: 250 * time.Second,
-			ReadAhead:         -1,
 			Idle:              tunnel.Backoff{Max: 5 * time.Minute},
 			Retry:             tunnel.Backoff{Max: 5 * time.Minute},
 			Expiry: tunnel.ExpiryConfig{Interval: 5 * time.Minute, Report: func(e tunnel.Expiry) {
@@ -538,9 +537,7 @@ func TestAProcessorWarnsEarlyOfRecordsThatWillBeLost(t *testing.T) {
 		}
 
 		stuck.Store(true)
-		s.put("b", 2) // read, and not settled
-		time.Sleep(10 * time.Minute)
-		s.put("c", 3) // not read
+		s.put("b", 2) // read, and not settled: the service counts it as delivered
 		time.Sleep(11 * time.Hour)
 		equal(t, "warnings before half the time has passed", 0, s.log.said("WARN records will be lost"))
 		time.Sleep(2 * time.Hour)
@@ -553,7 +550,7 @@ func TestAProcessorWarnsEarlyOfRecordsThatWillBeLost(t *testing.T) {
 		stuck.Store(false)
 		time.Sleep(time.Hour)
 		equal(t, "relief", 1, s.log.said("INFO records are delivered in good time again"))
-		equal(t, "records", 3, h.count())
+		equal(t, "records", 2, h.count())
 		c.stop()
 	})
 }

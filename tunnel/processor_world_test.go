@@ -132,15 +132,6 @@ func (s *shop) puts(n int) {
 	}
 }
 
-func (s *shop) channels() []tunnel.ChannelInfo {
-	s.t.Helper()
-	resp, err := s.client.DescribeTunnel(s.t.Context(), tunnel.DescribeTunnelRequest{Table: "orders", Tunnel: "feed"})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return resp.Channels
-}
-
 // reject answers with an error of the service.
 func reject(w http.ResponseWriter, r *http.Request, status int, code tunnel.Code) bool {
 	_, _ = io.ReadAll(r.Body)
