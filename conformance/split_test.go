@@ -411,3 +411,29 @@ func TestTheTunnelDaemonSkipsWhatHasExpired(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+func TestTheTunnelDaemonEndsWithItsTunnel(t *testing.T) {
+	t.Parallel()
+	endpoint := serve(t, emulator.Config{})
+	tables, tunnels := tableClient(endpoint), tunnelClient(endpoint)
+	createTable(t, tables, "feed", 1, column("k", tablestore.PrimaryKeyType_STRING))
+	id := createTunnel(t, tunnels, "feed", tunnel.TunnelTypeStream)
+	s := newSink()
+	d := tunnel.NewTunnelDaemon(tunnels, id, workerConfig(t, s))
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run() }()
+	(&counts{t: t, c: tables}).write(1)
+	s.wait(t, countedKeys)
+	if _, err := tunnels.DeleteTunnel(&tunnel.DeleteTunnelRequest{TableName: "feed", TunnelName: "feed"}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if te, ok := errors.AsType[*tunnel.TunnelError](err); !ok || te.Code != "OTSParameterInvalid" {
+			t.Errorf("the daemon ended with %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the daemon runs on")
+	}
+	d.Close()
+}
