@@ -26,6 +26,22 @@
 // says that it guesses: how values of two types compare in a filter, what a
 // filter sees of the key, what records show of increments and given keys.
 //
+// # Switches and faults
+//
+// Nobody here can reach the real service. Each question about it that its
+// documents and SDKs leave open is a switch ([Switches]), so that a consumer can
+// be tried under every answer. What goes wrong on purpose is a plan ([Faults]):
+// rules, or a mix by a seed ([RandomFaults]), the same for the same calls in
+// every run. Commands ([Emulator.Split], [Emulator.MoveChannel],
+// [Emulator.ExpireClient], [Emulator.StepClock], …) make happen at once what the
+// service does when it likes. All of it can be changed while the emulator runs,
+// by methods or by the control API ([Emulator.Control]). docs/emulator.md has
+// the tables.
+//
+// Package emulatortest starts an emulator for a Go test in one line.
+//
+// # Locks
+//
 // Locks are taken in this order: the emulator's, a tunnel's, a table's. None
 // is held while an answer is written.
 package emulator
