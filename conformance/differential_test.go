@@ -241,7 +241,7 @@ func newWorld(t *rapid.T, endpoint string, e *emulator.Emulator) *world {
 		meta.AddPrimaryKeyColumn(fmt.Sprintf("k%d", i), kind)
 	}
 	stream := &tablestore.StreamSpecification{EnableStream: true, ExpirationTime: 24}
-	if false && rapid.Bool().Draw(t, "with the row as it was") {
+	if rapid.Bool().Draw(t, "with the row as it was") {
 		stream.OriginColumnsToGet = []string{"a", "amount"}
 	}
 	_, err = w.table.CreateTable(&tablestore.CreateTableRequest{
@@ -256,50 +256,73 @@ func newWorld(t *rapid.T, endpoint string, e *emulator.Emulator) *world {
 	return w
 }
 
-// read reads a channel from a token on with both clients, page by page, and
-// compares each page. It gives what was read, the token of each page, and
-// whether the channel has an end.
-func (w *world) read(tunnelID, client, channel, token string) (all []record, tokens []string, end bool) {
-	ctx := w.t.Context()
+// place is a channel as a client reads it.
+type place struct{ tunnel, client, channel string }
+
+// page is what a client was answered at a token.
+type page struct {
+	Records []record
+	Next    string
+	More    bool
+}
+
+// readOfficial reads a page with the official client.
+func (w *world) readOfficial(at place, token string) page {
+	answer, err := w.official.ReadRecords(&official.ReadRecordRequest{TunnelId: at.tunnel, ClientId: at.client, ChannelId: at.channel, Token: token})
+	if err != nil || answer.MayMoreRecord == nil {
+		w.t.Fatalf("official ReadRecords: %+v, %v", answer, err)
+	}
+	p := page{Next: answer.NextToken, More: *answer.MayMoreRecord}
+	for _, r := range answer.Records {
+		p.Records = append(p.Records, ofOfficial(r))
+	}
+	return p
+}
+
+// readOurs reads a page with our client.
+func (w *world) readOurs(at place, token string) page {
+	answer, err := w.ours.ReadRecords(w.t.Context(), tunnel.ReadRecordsRequest{TunnelID: at.tunnel, ClientID: at.client, ChannelID: at.channel, Token: token})
+	if err != nil {
+		w.t.Fatalf("our ReadRecords: %v", err)
+	}
+	p := page{Next: answer.NextToken, More: answer.More}
+	for _, r := range answer.Records {
+		var row, before plainbuffer.Row
+		if err := r.Decode(&row); err != nil {
+			w.t.Fatalf("our decoder: %v", err)
+		}
+		origin := (*plainbuffer.Row)(nil)
+		if r.Origin != nil {
+			if err := before.Decode(r.Origin); err != nil {
+				w.t.Fatalf("our decoder, the row before: %v", err)
+			}
+			origin = &before
+		}
+		p.Records = append(p.Records, ofOurs(r.Action.String(), &row, origin))
+	}
+	return p
+}
+
+// readBoth reads a page with both clients, and compares.
+func (w *world) readBoth(at place, token string) page {
+	theirs, ours := w.readOfficial(at, token), w.readOurs(at, token)
+	if diff := cmp.Diff(theirs, ours); diff != "" {
+		w.t.Fatalf("channel %s: official -, ours +:\n%s", at.channel, diff)
+	}
+	return ours
+}
+
+// follow reads a channel from a token on, to where nothing more is. It gives
+// the records, the token of each page, and whether the channel has an end.
+func follow(read func(at place, token string) page, at place, token string) (all []record, tokens []string, end bool) {
 	for token != tunnel.Finished {
 		tokens = append(tokens, token)
-		theirs, err := w.official.ReadRecords(&official.ReadRecordRequest{TunnelId: tunnelID, ClientId: client, ChannelId: channel, Token: token})
-		if err != nil {
-			w.t.Fatalf("official ReadRecords: %v", err)
-		}
-		page, err := w.ours.ReadRecords(ctx, tunnel.ReadRecordsRequest{TunnelID: tunnelID, ClientID: client, ChannelID: channel, Token: token})
-		if err != nil {
-			w.t.Fatalf("our ReadRecords: %v", err)
-		}
-		var official, ours []record
-		for _, r := range theirs.Records {
-			official = append(official, ofOfficial(r))
-		}
-		var row, before plainbuffer.Row
-		for _, r := range page.Records {
-			if err := r.Decode(&row); err != nil {
-				w.t.Fatalf("our decoder: %v", err)
-			}
-			origin := (*plainbuffer.Row)(nil)
-			if r.Origin != nil {
-				if err := before.Decode(r.Origin); err != nil {
-					w.t.Fatalf("our decoder, the row before: %v", err)
-				}
-				origin = &before
-			}
-			ours = append(ours, ofOurs(r.Action.String(), &row, origin))
-		}
-		if diff := cmp.Diff(official, ours); diff != "" {
-			w.t.Fatalf("channel %s: official -, ours +:\n%s", channel, diff)
-		}
-		if theirs.NextToken != page.NextToken || theirs.MayMoreRecord == nil || *theirs.MayMoreRecord != page.More {
-			w.t.Fatalf("channel %s: official next %q, more %v; ours %q, %v", channel, theirs.NextToken, theirs.MayMoreRecord, page.NextToken, page.More)
-		}
-		all = append(all, ours...)
-		if len(ours) == 0 && page.NextToken == token {
+		p := read(at, token)
+		all = append(all, p.Records...)
+		if len(p.Records) == 0 && p.Next == token {
 			return all, tokens, false
 		}
-		token = page.NextToken
+		token = p.Next
 	}
 	return all, tokens, true
 }
@@ -334,11 +357,24 @@ func (w *world) consume(tunnelID string) (all []record) {
 			if err != nil || token != kept.Checkpoint || sequence != kept.SequenceNumber {
 				t.Fatalf("official GetCheckpoint: %q, %d, %v; ours %q, %d", token, sequence, err, kept.Checkpoint, kept.SequenceNumber)
 			}
-			history, tokens, end := w.read(tunnelID, c.ClientID, ch.ID, token)
-			again, _, _ := w.read(tunnelID, c.ClientID, ch.ID, rapid.SampledFrom(tokens).Draw(t, "token"))
-			if diff := cmp.Diff(history[len(history)-len(again):], again, cmpopts.EquateEmpty()); diff != "" {
-				t.Fatalf("channel %s, begun again at a token:\n%s", ch.ID, diff)
+			at := place{tunnelID, c.ClientID, ch.ID}
+			history, tokens, end := follow(w.readBoth, at, token)
+			same := func(what string, again []record) {
+				if diff := cmp.Diff(history[len(history)-len(again):], again, cmpopts.EquateEmpty()); diff != "" {
+					t.Fatalf("channel %s, %s:\n%s", ch.ID, what, diff)
+				}
 			}
+			rest, _, _ := follow(w.readBoth, at, rapid.SampledFrom(tokens).Draw(t, "token"))
+			same("begun again at a token", rest)
+			w.cutElsewhere()
+			theirs, _, _ := follow(w.readOfficial, at, token)
+			ours, _, _ := follow(w.readOurs, at, token)
+			w.cutAsConfigured()
+			if len(theirs) != len(history) || len(ours) != len(history) {
+				t.Fatalf("channel %s, with pages cut elsewhere: %d records by the official client, %d by ours, not %d", ch.ID, len(theirs), len(ours), len(history))
+			}
+			same("with pages cut elsewhere, by the official client", theirs)
+			same("with pages cut elsewhere, by ours", ours)
 			all = append(all, history...)
 			if end {
 				ch.Status, ch.Version = tunnel.StatusTerminated, ch.Version+1
@@ -351,9 +387,26 @@ func (w *world) consume(tunnelID string) (all []record) {
 	}
 }
 
+// cutElsewhere lets every page end where the emulator draws it.
+func (w *world) cutElsewhere() {
+	w.setFaults(emulator.Faults{
+		Seed:  rapid.Uint64().Draw(w.t, "where pages end"),
+		Rules: []emulator.Fault{{Kind: emulator.FaultPageSize, Records: rapid.IntRange(1, 9).Draw(w.t, "most records a page")}},
+	})
+}
+
+func (w *world) cutAsConfigured() { w.setFaults(emulator.Faults{}) }
+
+func (w *world) setFaults(f emulator.Faults) {
+	if err := w.emulator.SetFaults(f); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // Both clients read every channel of a tunnel of any type, page by page: the
-// same records, the same tokens; and whoever begins again at any page's token
-// reads the rest of the same history.
+// same records, the same tokens; whoever begins again at any page's token
+// reads the rest of the same history; and so does whoever is answered other
+// pages.
 func bothReadTheSameHistory(t *rapid.T) {
 	e, err := emulator.New(emulator.Config{
 		Instance: instance, AccessKeyID: keyID, AccessKeySecret: secret,
