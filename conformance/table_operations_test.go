@@ -107,7 +107,25 @@ func TestTheTableClientIsToldWhatIsLeftOut(t *testing.T) {
 	transaction := "a-transaction"
 	p := &tablestore.PutRowChange{TableName: "here", PrimaryKey: key("k", "a"), TransactionId: &transaction}
 	p.SetCondition(tablestore.RowExistenceExpectation_IGNORE)
+	create := func(change func(*tablestore.CreateTableRequest)) func() error {
+		return func() error {
+			_, err := c.CreateTable(tableRequest(change))
+			return err
+		}
+	}
 	for name, call := range map[string]func() error{
+		"indexes": create(func(q *tablestore.CreateTableRequest) {
+			q.TableMeta.AddDefinedColumn("d", tablestore.DefinedColumn_STRING)
+			q.AddIndexMeta(&tablestore.IndexMeta{IndexName: "i", Primarykey: []string{"d"}})
+		}),
+		"server side encryption": create(func(q *tablestore.CreateTableRequest) {
+			s := &tablestore.SSESpecification{}
+			s.SetEnable(true)
+			s.SetKeyType(tablestore.SSE_KMS_SERVICE)
+			q.SSESpecification = s
+		}),
+		"transactions":                 create(func(q *tablestore.CreateTableRequest) { q.EnableLocalTxn = new(true) }),
+		"tables that update full rows": create(func(q *tablestore.CreateTableRequest) { q.TableOption.UpdateFullRow = new(true) }),
 		"CreateIndex": func() error {
 			_, err := c.CreateIndex(&tablestore.CreateIndexRequest{MainTableName: "here", IndexMeta: &tablestore.IndexMeta{IndexName: "i"}})
 			return err

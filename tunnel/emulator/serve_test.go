@@ -162,12 +162,29 @@ func FuzzNoRequestPanics(f *testing.F) {
 	paths := slices.Sorted(maps.Keys(fresh(f).routes))
 	row := plainbuffer.Append(nil, &plainbuffer.Row{Key: keyOf("a")})
 	ignore := &tablepb.Condition{RowExistence: tablepb.RowExistenceExpectation_IGNORE.Enum()}
+	filter := marshal(f, filterOf(f, comparisonOf(f, "n", tablepb.ComparatorType_CT_EQUAL, plainbuffer.IntegerValue(1))))
+	increment := plainbuffer.Append(nil, &plainbuffer.Row{Key: keyOf("a"), Columns: []plainbuffer.Cell{
+		{Name: []byte("n"), Op: plainbuffer.Increment, Value: plainbuffer.IntegerValue(1)},
+	}})
+	returning := &tablepb.ReturnContent{ReturnType: tablepb.ReturnType_RT_AFTER_MODIFY.Enum(), ReturnColumnNames: []string{"n"}}
 	for i, path := range paths {
 		for _, q := range []proto.Message{
 			&tablepb.PutRowRequest{TableName: new("t"), Row: row, Condition: ignore},
 			&tablepb.GetRowRequest{TableName: new("t"), PrimaryKey: row, MaxVersions: new(int32(1))},
 			&tablepb.GetRangeRequest{TableName: new("t"), Direction: tablepb.Direction_BACKWARD.Enum(), MaxVersions: new(int32(1)),
 				InclusiveStartPrimaryKey: row, ExclusiveEndPrimaryKey: row},
+			&tablepb.UpdateRowRequest{TableName: new("t"), RowChange: increment, ReturnContent: returning, Condition: &tablepb.Condition{
+				RowExistence: tablepb.RowExistenceExpectation_EXPECT_EXIST.Enum(), ColumnCondition: filter,
+			}},
+			&tablepb.BatchGetRowRequest{Tables: []*tablepb.TableInBatchGetRowRequest{{
+				TableName: new("t"), PrimaryKey: [][]byte{row, nil}, MaxVersions: new(int32(1)), Filter: filter,
+			}}},
+			&tablepb.BatchWriteRowRequest{IsAtomic: new(true), Tables: []*tablepb.TableInBatchWriteRowRequest{batchOf(
+				&tablepb.RowInBatchWriteRowRequest{Type: tablepb.OperationType_UPDATE.Enum(), RowChange: increment, Condition: ignore, ReturnContent: returning},
+			)}},
+			&tablepb.UpdateTableRequest{TableName: new("t"), TableOptions: &tablepb.TableOptions{TimeToLive: new(int32(86400)), MaxVersions: new(int32(2))},
+				StreamSpec: &tablepb.StreamSpecification{EnableStream: new(true), ExpirationTime: new(int32(1))}},
+			&tablepb.ComputeSplitPointsBySizeRequest{TableName: new("t"), SplitSize: new(int64(1))},
 			&tunnelpb.CreateTunnelRequest{Tunnel: &tunnelpb.Tunnel{TableName: new("t"), TunnelName: new("n"), TunnelType: tunnelpb.TunnelType_STREAM.Enum()}},
 			&tunnelpb.ReadRecordsRequest{TunnelId: new("x"), ClientId: new("x"), ChannelId: new("x"), Token: new("x")},
 		} {
