@@ -251,4 +251,3 @@ func (m *model) read(q modelQuery, now int64) map[modelKey]modelRow {
 	}
 	return found
 }
-
