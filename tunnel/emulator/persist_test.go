@@ -40,8 +40,16 @@ func everything(t testing.TB, e *Emulator) map[string]any {
 	// Those that were made at the same time come in any order.
 	slices.SortFunc(tunnels, func(a, b *tunnelpb.TunnelInfo) int { return strings.Compare(a.GetTunnelId(), b.GetTunnelId()) })
 	all["tunnels"] = tunnels
+	all["clock"] = fmt.Sprint(e.clock.offset.Load(), " ", e.clock.steps.Load())
 	for _, state := range e.State().Tables {
 		all["state of "+state.Name] = state
+	}
+	for name, t := range e.tables {
+		// What no call tells, and later ones depend on.
+		all["inside of "+name] = string(encodeRecord(t.snapshot(0)))
+		for _, p := range t.partitions {
+			all[fmt.Sprint("inside of ", name, " ", p.number)] = string(encodeRecord(partitionRecord{p.snapshot(t.splitBytes > 0), p.log.last, p.log.newest}))
+		}
 	}
 	for _, n := range e.State().Tunnels {
 		for i := range n.Channels {
@@ -439,6 +447,9 @@ func whole(e *Emulator) error {
 	rows := 0
 	for _, t := range e.tables {
 		rows += t.rows.size
+		if t.rows.revision+1 < t.kept.former {
+			return fmt.Errorf("%s is at revision %d, and what was before %d has been dropped", t.name, t.rows.revision, t.kept.former)
+		}
 	}
 	if rows != len(seen) {
 		return fmt.Errorf("%d rows are on disk, %d in memory", len(seen), rows)
@@ -458,6 +469,7 @@ func TestNothingThatWasToldIsLostOverARestart(t *testing.T) {
 				ForeignGetCheckpoint: true, ForeignCheckpoint: true, ForeignReadRecords: true,
 				BaseUnordered: rapid.Bool().Draw(rt, "unordered"),
 				EpochRises:    rapid.Bool().Draw(rt, "epochs"), WrongChecksums: rapid.Bool().Draw(rt, "checksums"),
+				TimestampsStepBack: rapid.Bool().Draw(rt, "back"),
 			},
 		}}
 		if l.e, err = New(l.config); err != nil {
@@ -692,6 +704,43 @@ func TestBaseDataAreKeptAsTheRowsThatChanged(t *testing.T) {
 	mustWrite(t, e, putOf("1", 9))
 	if n := former(); n != 0 {
 		t.Errorf("%d rows are kept as they were though nobody needs them", n)
+	}
+}
+
+// They show neither what had expired by then nor what an update of the table
+// has brought since.
+func TestBaseDataShowWhatWasVisibleThen(t *testing.T) {
+	dir := t.TempDir()
+	e := newEmulator(t, Config{Data: dir})
+	err := e.CreateTable(TableSpec{
+		Name: "t", Key: []KeyColumn{{Name: "k", Type: plainbuffer.String}}, MaxVersions: 3, TimeToLive: 100_000 * time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, e, putOf("old", 1))
+	e.StepClock(60_000 * time.Second)
+	for n := range 3 {
+		c := putOf("new", int64(n))
+		c.Action = tunnelpb.ActionType_UPDATE_ROW
+		c.Row.Columns[0].HasTimestamp, c.Row.Columns[0].Timestamp = true, e.clock.now().UnixMilli()-int64(n)
+		mustWrite(t, e, c)
+	}
+	e.StepClock(60_000 * time.Second)
+	update := func(o *tablepb.TableOptions) {
+		must[tablepb.UpdateTableResponse](t, e, "/UpdateTable", &tablepb.UpdateTableRequest{TableName: new("t"), TableOptions: o})
+	}
+	update(&tablepb.TableOptions{MaxVersions: new(int32(2))})
+	id := newTunnelOf(t, e, tunnelpb.TunnelType_BASE_DATA, nil)
+	update(&tablepb.TableOptions{MaxVersions: new(int32(3)), TimeToLive: new(int32(-1))})
+	e.Close()
+	e = newEmulator(t, Config{Data: dir})
+	records := consume(t, e, id)
+	if len(records) != 1 {
+		t.Fatalf("the base data has %d rows, want the one that had not expired", len(records))
+	}
+	if row := decodeRow(t, records[0]); string(row.Key[0].Value.Bytes()) != "new" || len(row.Columns) != 2 {
+		t.Errorf("the base data has %s with %d versions, want new with 2", row.Key[0].Value.Bytes(), len(row.Columns))
 	}
 }
 

@@ -136,6 +136,13 @@ func (s *Store) open() error {
 func (s *Store) prepare() error {
 	fresh := false
 	err := s.db.View(func(tx *bolt.Tx) error {
+		info, err := os.Stat(s.path)
+		if err != nil {
+			return err
+		}
+		if info.Size() < tx.Size() {
+			return corrupt("it has been cut off: %d bytes are left of %d", info.Size(), tx.Size())
+		}
 		if first, _ := tx.Cursor().First(); first == nil {
 			fresh = true
 			return nil
