@@ -49,9 +49,11 @@ func tryUntil(ctx context.Context, t *testing.T, e *Emulator, path string, q pro
 	start := time.Now()
 	defer func() {
 		got = outcomeOf{status: w.Code, body: w.Body.Bytes(), took: time.Since(start)}
-		if p := recover(); p == http.ErrAbortHandler {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler:
 			got.cut = true
-		} else if p != nil {
+		default:
 			panic(p)
 		}
 	}()
@@ -235,7 +237,7 @@ func TestEveryFaultShows(t *testing.T) {
 		}},
 		{"a clock that steps", "kind=step-clock,step=-5s,call=Heartbeat", "step", func(t *testing.T, s *scene) {
 			s.heartbeat()
-			if off := s.e.State().Now.Sub(time.Now()); off != -5*time.Second {
+			if off := time.Until(s.e.State().Now); off != -5*time.Second {
 				t.Errorf("the clock is off by %v", off)
 			}
 		}},
@@ -572,4 +574,34 @@ func TestEveryTunnelCallHasAName(t *testing.T) {
 			t.Errorf("there is no call %s", name)
 		}
 	}
+}
+
+// FuzzParseFault: whatever is accepted can be set, and told as JSON.
+func FuzzParseFault(f *testing.F) {
+	for _, text := range []string{
+		"rate=0.1,call=ReadRecords,code=OTSTunnelServerUnavailable", "kind=latency,delay=20ms..2s,call=Heartbeat,count=3",
+		"kind=page-size,records=3,bytes=9", "kind=step-clock,step=-5s..5s", "kind=gateway,status=504", "kind=repeat-page,rate=1e-300",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		fault, err := ParseFault(text)
+		if err != nil {
+			return
+		}
+		faults := Faults{Rules: []Fault{fault}}
+		e := newEmulator(t, Config{Faults: faults})
+		for range 3 {
+			for _, name := range workerCalls {
+				e.injector.next(name) // must not panic
+			}
+		}
+		b, err := json.Marshal(faults)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, answer := ask(t, e, http.MethodPost, "faults", string(b)); status != http.StatusOK && strings.ToValidUTF8(text, "") == text {
+			t.Errorf("%q is accepted, and %s refused: %s", text, b, answer)
+		}
+	})
 }

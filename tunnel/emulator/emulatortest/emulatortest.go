@@ -76,7 +76,7 @@ func serve(t testing.TB, c emulator.Config, listener net.Listener, endpoint stri
 	t.Helper()
 	e, err := emulator.New(c)
 	if err != nil {
-		listener.Close()
+		_ = listener.Close() // nobody has used it
 		t.Fatalf("emulatortest: %v", err)
 	}
 	transport := &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 64}
