@@ -182,7 +182,7 @@ func TestATableIsAskedForItsStreamByTheTableAPI(t *testing.T) {
 		var request []byte
 		client, _ := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
 			request = consume(r)
-			if r.URL.Path != "/DescribeTable" || r.Header.Get(sign.APIVersion) != "2015-12-31" || !sign.Verify(sign.Table, "s3cr3t", r.URL.Path, r.Header) {
+			if r.URL.Path != "/DescribeTable" || r.Header.Get(sign.APIVersion) != "2015-12-31" || r.Header.Get(sign.TraceID) != "" || !sign.Verify(sign.Table, "s3cr3t", r.URL.Path, r.Header) {
 				t.Errorf("%s %v", r.URL.Path, r.Header)
 			}
 			reply(w, answer)

@@ -22,9 +22,10 @@ import (
 // ch.Draining tells of a stop before that. Of ch, only the methods that tell
 // of it may be used: its calls fail.
 //
-// records, and all slices in them, belong to the processor and are used again
-// once the callback has returned. The bytes that names, strings and blobs
-// point to are not: they, and [DecodedRecord.Record], may be kept.
+// records, and all slices in them, belong to the processor: they must not be
+// changed, and are used again once the callback has returned. The bytes that
+// names, strings and blobs point to are not: they, and
+// [DecodedRecord.Record], may be kept. A panic is not caught.
 type Process func(ctx context.Context, ch *Channel, records []DecodedRecord) error
 
 // Processor consumes a tunnel with a callback: it reads ahead, decodes,
