@@ -73,8 +73,9 @@ func (e *Emulator) ofStream(id string, f func(*table) error) error {
 // shard finds a partition that the stream has, or had and has not forgotten.
 // The lock is held.
 func (t *table) shard(id string) (*partition, error) {
-	for _, p := range t.partitions {
-		if streamID(p) == id && !p.forgotten {
+	_, number, _ := strings.Cut(id, "_")
+	if n, err := strconv.Atoi(number); err == nil && n >= 0 && n < len(t.partitions) {
+		if p := t.partitions[n]; streamID(p) == id && !p.forgotten {
 			return p, nil
 		}
 	}
