@@ -45,9 +45,9 @@ func (c *console) close() {
 	if c.screen == nil {
 		return
 	}
+	c.screen.close()
 	c.stdout.divert(nil)
 	c.stderr.divert(nil)
-	c.screen.close()
 	c.screen = nil
 }
 

@@ -21,35 +21,45 @@ type emulatorCommand struct {
 	Listen     string     `help:"Address to listen on; port 0 picks a free one (${default})." default:"127.0.0.1:8087" placeholder:"ADDR"`
 	Instance   string     `help:"Name of the instance (${default})." default:"local" placeholder:"NAME"`
 	AccessKey  string     `help:"The only access key accepted. Left out: every one is." placeholder:"ID:SECRET"`
+	Data       string     `help:"Directory in which tables, changes, tunnels and checkpoints are kept. Left out: everything is in memory and ends with the process." placeholder:"DIR"`
 	Partitions int        `help:"Partitions of a new table, each a channel of its tunnels (${default})." default:"1" placeholder:"N"`
-	Table      []string   `help:"Make a table, its key columns being strings; may be given again." placeholder:"NAME:KEY[,KEY]" sep:"none"`
+	SplitBytes int64      `help:"Split a partition once so many bytes of rows have been written to it; 0: never (${default})." default:"0" placeholder:"N"`
+	Table      []string   `help:"Make a table, its key columns being strings, unless --data has it; may be given again." placeholder:"NAME:KEY[,KEY]" sep:"none"`
+	Faults     *uint64    `help:"Trouble: a mix of all faults that a consumer should survive. The same seed makes the same mix." placeholder:"SEED"`
+	Fault      []string   `help:"One fault, by kind, call, rate and what its kind wants; may be given again. An error is the kind that is meant when none is given." placeholder:"kind=KIND,call=CALL,rate=0.1" sep:"none"`
+	Switch     []string   `help:"How to behave where nobody knows what the real service does; may be given again." placeholder:"NAME[=SETTING]" sep:"none"`
 	LogLevel   slog.Level `help:"Log at debug, info, warn or error (${default})." default:"info" placeholder:"LEVEL"`
 }
 
 // Help is the end of the command's help text.
 func (emulatorCommand) Help() string {
-	return `Everything is kept in memory and ends with the process. The tables' and the tunnels' APIs are served on one endpoint; the official SDKs work with it as with an instance of Tablestore.
+	return `The tables' and the tunnels' APIs are served on one endpoint; the official SDKs work with it as with an instance of Tablestore. What --data keeps survives the process, also kill -9.
 
-Exit codes: 0 stopped by an interrupt, 2 wrong command line, 3 the address cannot be listened on.`
+Faults, switches, splits, moves and what there is can be seen and changed while it runs, at the address that it prints as "control".
+
+Kinds of faults: ` + joined(emulator.FaultKinds()) + `.
+
+Switches: ` + joined(emulator.SwitchNames()) + `.
+
+Exit codes: 0 stopped by an interrupt, 2 wrong command line, 3 the address cannot be listened on or the data cannot be used.`
+}
+
+func joined[T ~string](names []T) string {
+	var all []string
+	for _, name := range names {
+		all = append(all, string(name))
+	}
+	return strings.Join(all, ", ")
 }
 
 // Run serves until an interrupt.
 func (c *emulatorCommand) Run(ctx context.Context, s *surroundings) error {
-	config := emulator.Config{
-		Instance:   c.Instance,
-		Partitions: c.Partitions,
-		Logger:     newLogger(s.stderr, c.LogLevel, "auto"),
+	config, err := c.config(newLogger(s.stderr, c.LogLevel, "auto"))
+	if err != nil {
+		return err
 	}
-	if c.AccessKey != "" {
-		id, secret, ok := strings.Cut(c.AccessKey, ":")
-		if !ok || id == "" || secret == "" {
-			return usage("--access-key: want ID:SECRET, an access key's id and its secret with a colon between them")
-		}
-		config.AccessKeyID, config.AccessKeySecret = id, secret
-	}
-	if c.Partitions < 1 {
-		return usage("--partitions: %d: a table has at least one", c.Partitions)
-	}
+	loading := &console{stdout: s.stderr}
+	config.OnLoad = func(done, total int64) { loading.task("loading "+c.Data, done, total) }
 	server, err := startEmulator(ctx, c.Listen, config)
 	if err != nil {
 		return err
@@ -66,10 +76,46 @@ func (c *emulatorCommand) Run(ctx context.Context, s *surroundings) error {
 	printEndpoint(s.stdout, server.endpoint, config)
 	select {
 	case <-ctx.Done():
-		return nil
+		return server.close()
 	case err := <-server.failed:
 		return err
 	}
+}
+
+// config is what the flags make of the emulator.
+func (c *emulatorCommand) config(logger *slog.Logger) (emulator.Config, error) {
+	config := emulator.Config{
+		Instance:   c.Instance,
+		Partitions: c.Partitions,
+		SplitBytes: c.SplitBytes,
+		Data:       c.Data,
+		Logger:     logger,
+	}
+	if c.AccessKey != "" {
+		id, secret, ok := strings.Cut(c.AccessKey, ":")
+		if !ok || id == "" || secret == "" {
+			return config, usage("--access-key: want ID:SECRET, an access key's id and its secret with a colon between them")
+		}
+		config.AccessKeyID, config.AccessKeySecret = id, secret
+	}
+	if c.Partitions < 1 {
+		return config, usage("--partitions: %d: a table has at least one", c.Partitions)
+	}
+	var err error
+	if config.Switches, err = emulator.ParseSwitches(c.Switch...); err != nil {
+		return config, usage("--switch: %w", err)
+	}
+	if c.Faults != nil {
+		config.Faults = emulator.RandomFaults(*c.Faults, false)
+	}
+	for _, text := range c.Fault {
+		fault, err := emulator.ParseFault(text)
+		if err != nil {
+			return config, usage("--fault: %w", err)
+		}
+		config.Faults.Rules = append(config.Faults.Rules, fault)
+	}
+	return config, nil
 }
 
 // printEndpoint says what a program needs to use the emulator.
@@ -78,6 +124,7 @@ func printEndpoint(w io.Writer, endpoint string, c emulator.Config) {
 	fmt.Fprintf(w, "instance           %s\n", c.Instance)
 	fmt.Fprintf(w, "access key id      %s\n", c.AccessKeyID)
 	fmt.Fprintf(w, "access key secret  %s\n", c.AccessKeySecret)
+	fmt.Fprintf(w, "control            %s/emulator/state\n", endpoint)
 }
 
 // emulatorServer is an emulator behind a listener.
@@ -87,24 +134,30 @@ type emulatorServer struct {
 	failed   chan error // the server ended by itself
 	server   *http.Server
 	serving  sync.WaitGroup
+	kept     bool // there are data that outlive it
 }
 
 // startEmulator listens and serves until stop is called.
 func startEmulator(ctx context.Context, address string, config emulator.Config) (*emulatorServer, error) {
-	em, err := emulator.New(config)
-	if err != nil {
-		return nil, usage("%w", err)
-	}
 	listener, err := listen(ctx, address)
 	if err != nil {
 		return nil, err
 	}
+	em, err := newEmulator(config)
+	if err != nil {
+		_ = listener.Close() // nothing has come of it
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", em)
+	mux.Handle("/emulator/", em.Control())
 	s := &emulatorServer{
 		Emulator: em,
 		endpoint: "http://" + reachable(listener.Addr()),
 		failed:   make(chan error, 1),
+		kept:     config.Data != "",
 		server: &http.Server{
-			Handler:           em,
+			Handler:           mux,
 			ReadHeaderTimeout: 10 * time.Second,
 			ErrorLog:          slog.NewLogLogger(config.Logger.Handler(), slog.LevelDebug),
 		},
@@ -117,6 +170,20 @@ func startEmulator(ctx context.Context, address string, config emulator.Config) 
 	return s, nil
 }
 
+// newEmulator makes an emulator, and loads its data if it keeps any.
+func newEmulator(config emulator.Config) (*emulator.Emulator, error) {
+	inMemory := config
+	inMemory.Data = ""
+	if _, err := emulator.New(inMemory); err != nil { // it is the settings, not the data
+		return nil, usage("%w", err)
+	}
+	em, err := emulator.New(config)
+	if err != nil {
+		return nil, unavailable("--data: %w", err)
+	}
+	return em, nil
+}
+
 // makeTable makes a table as --table describes it.
 func (s *emulatorServer) makeTable(text string) error {
 	name, keys, _ := strings.Cut(text, ":")
@@ -124,21 +191,29 @@ func (s *emulatorServer) makeTable(text string) error {
 	for key := range strings.SplitSeq(keys, ",") {
 		spec.Key = append(spec.Key, emulator.KeyColumn{Name: key, Type: plainbuffer.String})
 	}
-	if err := s.CreateTable(spec); err != nil {
+	err := s.CreateTable(spec)
+	if e, ok := errors.AsType[*emulator.Error](err); ok && e.Code == "OTSObjectAlreadyExist" && s.kept {
+		return nil // it was made when the data were new
+	}
+	if err != nil {
 		return usage("--table %s: %w; want NAME:KEY[,KEY], such as orders:order_id", text, err)
 	}
 	return nil
 }
 
-// stop answers the calls under way, for at most two seconds, and ends.
-func (s *emulatorServer) stop() {
+// stop is close where nothing is kept that could fail.
+func (s *emulatorServer) stop() { _ = s.close() }
+
+// close answers the calls under way, for at most two seconds, and ends. Its
+// error says that something is not on disk. It may be called again.
+func (s *emulatorServer) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if s.server.Shutdown(ctx) != nil {
 		_ = s.server.Close() // whoever is still connected has had their time
 	}
 	s.serving.Wait()
-	_ = s.Close() // never fails
+	return s.Emulator.Close()
 }
 
 // listen listens on a TCP address. Its error says what to do.

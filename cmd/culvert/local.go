@@ -19,6 +19,7 @@ type localCommand struct {
 	Once   bool     `help:"End when all that was written is settled, and say whether it arrived."`
 	Rate   *float64 `help:"Changes a second to write until an interrupt, once the orders or rows are written (1 for orders, 0 with --data)." placeholder:"N"`
 	Orders *int     `help:"Changes of sample orders to write (150), a third of them before the tunnel is made: what is then in the table is its base data." placeholder:"N"`
+	Faults *uint64  `help:"Trouble between dispatcher and emulator: errors, latency, cut connections, moves, splits and more, as the seed has it. It ends with an interrupt." placeholder:"SEED"`
 	Seed   uint64   `help:"The same seed makes the same orders, and picks the same rows (${default})." default:"1" placeholder:"N"`
 
 	Listen   string     `help:"Address of the emulator; port 0 picks a free one (${default})." default:"127.0.0.1:0" placeholder:"ADDR"`

@@ -38,6 +38,7 @@ type local struct {
 	written    []check.Write
 	due        int64 // records that the tunnel has to deliver of it
 	started    time.Time
+	faulty     bool // the emulator makes trouble
 }
 
 // run has everything up, from the emulator to the last commit. It returns how
@@ -53,6 +54,10 @@ func (l *local) run(ctx context.Context, s *surroundings, c *localCommand) (rema
 		AccessKeySecret: rand.Text(),
 		Partitions:      2,
 		Logger:          logger,
+	}
+	if c.Faults != nil {
+		l.faulty = true
+		instance.Faults = emulator.RandomFaults(*c.Faults, false)
 	}
 	if l.server, err = startEmulator(ctx, c.Listen, instance); err != nil {
 		return 0, err
@@ -202,6 +207,7 @@ func (l *local) drive(ctx context.Context, once bool, rate float64, dispatched <
 			return err
 		case <-interrupted:
 			interrupted, ending = nil, true
+			l.endFaults()
 			limit = time.After(drainLimit)
 			fmt.Fprintf(l.out, "waiting %v at most until all that is written is settled\n", drainLimit)
 		case <-limit:
@@ -233,10 +239,16 @@ func (l *local) drive(ctx context.Context, once bool, rate float64, dispatched <
 				return err
 			}
 			if remaining == 0 {
+				l.endFaults()
 				return nil
 			}
 		}
 	}
+}
+
+// endFaults lets what is left to do go undisturbed.
+func (l *local) endFaults() {
+	_ = l.server.SetFaults(emulator.Faults{}) // no fault is always right
 }
 
 // sayGoingOn says what comes after everything has been written once.
@@ -270,11 +282,20 @@ func (l *local) report() {
 		elapsed: now.Sub(l.started),
 		counts: counts{
 			written: l.due, read: n.Read, settled: n.Settled,
-			invocations: n.Invocations, failed: n.Failures, inFlight: n.InFlight,
+			invocations: n.Invocations, failed: n.Failures, inFlight: n.InFlight, faults: l.faults(),
 		},
+		faulty:   l.faulty,
 		channels: l.dispatcher.Channels(),
 		now:      now,
 	})
+}
+
+// faults is how many faults there were.
+func (l *local) faults() (n int64) {
+	for _, count := range l.server.FaultCounts() {
+		n += count
+	}
+	return n
 }
 
 // closeTarget ends a target, and says so if that does not work.

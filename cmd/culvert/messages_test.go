@@ -2,7 +2,6 @@ package main
 
 import (
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,8 +9,6 @@ import (
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
-
-	"github.com/culvertio/culvert/tunnel"
 )
 
 func TestHelpDocumentsTheExitCodes(t *testing.T) {
@@ -41,6 +38,13 @@ func TestAWrongCommandLineSaysWhatIsWrong(t *testing.T) {
 		{"emulator --access-key id", "want ID:SECRET"},
 		{"emulator --listen 8087", "want HOST:PORT"},
 		{"emulator --log-level loud", "--log-level"},
+		{"emulator --split-bytes=-1", "partition split at -1 bytes"},
+		{"emulator --switch epoch", "there is no switch \"epoch\"; there are epoch-rises"},
+		{"emulator --switch early-heartbeats=late", "\"late\" is none of taken, ignored, throttled"},
+		{"emulator --fault rate=2", "--fault"},
+		{"emulator --fault kind=fire", "fire"},
+		{"emulator --fault call=Reed", "Reed"},
+		{"emulator --faults many", "--faults"},
 		{"local --orders 0", "--orders"},
 		{"local --handler", "--handler"},
 		{"local --handler x --handler-command y", "one handler is run"},
@@ -49,7 +53,7 @@ func TestAWrongCommandLineSaysWhatIsWrong(t *testing.T) {
 		{"local --data x.csv --handler x", "which columns are the key?"},
 		{"local --key id", "name it with --data"},
 		{"local --data x.csv --key id --handler x --orders 7", "--orders"},
-		{"local --rate -1", "--rate"},
+		{"local --rate=-1", "0 to 10,000 changes a second"},
 		{"local --rate 1 --once", "nothing is written on"},
 		{"local --rate many", "--rate"},
 	} {
@@ -68,37 +72,6 @@ func TestAnAddressInUseIsNamed(t *testing.T) {
 	for _, command := range []string{"emulator", "local"} {
 		start(t, nil, command, "--listen", address).exits(exitUnavailable, "cannot listen on "+address, "another program has this address", "--listen")
 	}
-}
-
-func TestTheEmulatorServesUntilAnInterrupt(t *testing.T) {
-	t.Parallel()
-	p := start(t, nil, "emulator", "--listen", "127.0.0.1:0", "--access-key", "ada:lovelace", "--instance", "mine", "--table", "orders:order_id,line")
-	p.awaits("endpoint           http://127.0.0.1:", "instance           mine\n", "access key id      ada\n", "access key secret  lovelace\n")
-	_, endpoint, _ := strings.Cut(p.text(), "endpoint           ")
-	endpoint, _, _ = strings.Cut(endpoint, "\n")
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, endpoint+"/ListTable", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode/100 == 2 {
-		t.Error("an unsigned request was answered")
-	}
-	client, err := tunnel.NewClient(tunnel.ClientConfig{
-		Endpoint: endpoint, Instance: "mine", Credentials: tunnel.StaticCredentials("ada", "lovelace", ""),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := client.ListTunnel(t.Context(), tunnel.ListTunnelRequest{Table: "orders"}); err != nil {
-		t.Errorf("the table that was asked for: %v", err)
-	}
-	p.signal(syscall.SIGINT)
-	p.exits(exitDone, "interrupt again to leave at once")
 }
 
 func TestAMalformedConfigurationSaysWhere(t *testing.T) {

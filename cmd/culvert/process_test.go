@@ -53,7 +53,8 @@ const patience = time.Minute
 type process struct {
 	t    *testing.T
 	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended
+	done chan struct{} // closed when it has ended, and all that it printed is here
+	read func()        // reads what it printed, until it has ended; nil: the command does
 
 	mu      sync.Mutex
 	printed strings.Builder
@@ -96,6 +97,9 @@ func (p *process) launch() {
 		p.t.Fatal(err)
 	}
 	go func() {
+		if p.read != nil {
+			p.read()
+		}
 		_ = p.cmd.Wait() // the exit code says it
 		close(p.done)
 	}()

@@ -65,6 +65,20 @@ func TestTheUsersOwnRowsAreWrittenOnAtARate(t *testing.T) {
 	}
 }
 
+func TestNothingIsLostInTroubleThatASeedMakes(t *testing.T) {
+	t.Parallel()
+	var text strings.Builder
+	text.WriteString("order_id,n\n")
+	for i := range 2000 {
+		fmt.Fprintf(&text, "%d,%d\n", i, i%7)
+	}
+	p := start(t, nil, "local", "--once", "--handler", recorder, "--data", ordersFile(t, "orders.csv", text.String()), "--key", "order_id", "--faults", "3")
+	p.exits(exitDone, "  delivered        2000\n", "nothing lost, each key in order", " faults\n")
+	if !regexp.MustCompile(`the faults by their kinds: [a-z-]+ [1-9]`).MatchString(p.text()) {
+		t.Error("there was no fault")
+	}
+}
+
 func TestAMistakeInTheDataIsNamedBeforeAnythingStarts(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, text, args, want string }{

@@ -61,20 +61,29 @@ func (s *screen) tell() {
 	}
 }
 
-// Write prints above the view. It blocks while too much is pending, and fails
-// after close.
+// Write prints above the view, or, after close, on the terminal as it is then.
+// It blocks while too much is pending.
 func (s *screen) Write(b []byte) (int, error) {
+	if s.enqueue(b) {
+		return len(b), nil
+	}
+	s.drawing.Wait()
+	return s.out.Write(b)
+}
+
+// enqueue says false after close.
+func (s *screen) enqueue(b []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.pending) > mostPending && !s.closed {
 		s.room.Wait()
 	}
 	if s.closed {
-		return 0, io.ErrClosedPipe
+		return false
 	}
 	s.pending = append(s.pending, b...)
 	s.tell()
-	return len(b), nil
+	return true
 }
 
 // close prints what is pending, and the view for the last time.

@@ -2,7 +2,10 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/culvertio/culvert/internal/check"
 )
@@ -28,6 +31,10 @@ func (l *local) summarize(remaining int64) error {
 	line("retries", strconv.Itoa(verdict.Retries))
 	line("repeats", strconv.Itoa(verdict.Repeats))
 	line("seconds", strconv.FormatFloat(verdict.Time.Seconds(), 'f', 1, 64))
+	if l.faulty {
+		line("faults", strconv.FormatInt(l.faults(), 10))
+		fmt.Fprintln(l.out, "the faults by their kinds:", l.faultKinds())
+	}
 	if others > 0 {
 		fmt.Fprintf(l.out, "and %d deliveries of what others wrote\n", others)
 	}
@@ -46,4 +53,14 @@ func (l *local) summarize(remaining int64) error {
 	}
 	return fmt.Errorf("%d lost, %d out of order, %d unknown, %d corrupt",
 		verdict.Lost.Count, verdict.OutOfOrder.Count, verdict.Unknown.Count, verdict.Corrupt.Count)
+}
+
+// faultKinds says how often each kind of fault has happened.
+func (l *local) faultKinds() string {
+	counts := l.server.FaultCounts()
+	var kinds []string
+	for _, kind := range slices.Sorted(maps.Keys(counts)) {
+		kinds = append(kinds, fmt.Sprintf("%s %d", kind, counts[kind]))
+	}
+	return strings.Join(kinds, ", ")
 }

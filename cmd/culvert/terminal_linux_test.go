@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -20,19 +19,11 @@ func startOnTerminal(t *testing.T, env []string, args ...string) *process {
 	p := prepare(t, append([]string{"TERM=xterm", "NO_COLOR="}, env...), args...)
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = theirs, theirs, theirs
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	p.launch()
-	if err := theirs.Close(); err != nil {
-		t.Fatal(err)
+	p.read = func() {
+		_ = theirs.Close()
+		_, _ = io.Copy(p, ours) // until the last one who has the terminal closes it
 	}
-	var reading sync.WaitGroup
-	reading.Go(func() { _, _ = io.Copy(p, ours) }) // until the last one who has the terminal closes it
-	ended := p.done
-	p.done = make(chan struct{})
-	go func() {
-		<-ended
-		reading.Wait()
-		close(p.done)
-	}()
+	p.launch()
 	return p
 }
 
