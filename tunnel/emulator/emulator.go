@@ -91,6 +91,10 @@ type Config struct {
 	// if there is none, and has one instance at a time. Default none:
 	// everything is in memory alone.
 	Data string
+	// NoSync leaves it to the operating system when Data reaches the disk. Writes
+	// are several times faster, and a killed process still loses nothing; a loss
+	// of power may lose what was acknowledged last, or all of it.
+	NoSync bool
 	// OnLoad, if set, is called while New loads Data: with how much of it is
 	// done, and with the total, in bytes. The last call has done equal to it.
 	OnLoad func(done, total int64)

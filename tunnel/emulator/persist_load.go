@@ -31,7 +31,7 @@ type loading struct {
 // load opens the data directory and loads it. It owns the store if it fails.
 func (e *Emulator) load() error {
 	began := time.Now()
-	s, err := store.Open(e.config.Data)
+	s, err := store.Open(e.config.Data, store.Options{NoSync: e.config.NoSync})
 	if err != nil {
 		return fmt.Errorf("emulator: the data directory %s cannot be used: %w", e.config.Data, err)
 	}

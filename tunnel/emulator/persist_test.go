@@ -464,7 +464,7 @@ func TestNothingThatWasToldIsLostOverARestart(t *testing.T) {
 			rt.Fatal(err)
 		}
 		l := &life{T: rt, t: t, config: Config{
-			Data: filepath.Join(dir, "data"), PageRecords: 3,
+			Data: filepath.Join(dir, "data"), NoSync: true, PageRecords: 3,
 			Switches: Switches{
 				ForeignGetCheckpoint: true, ForeignCheckpoint: true, ForeignReadRecords: true,
 				BaseUnordered: rapid.Bool().Draw(rt, "unordered"),

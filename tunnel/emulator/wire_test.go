@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,13 @@ import (
 	"github.com/culvertio/culvert/tunnel/tunnelpb"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(asServer); dir != "" {
+		serve(dir)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func newEmulator(t testing.TB, c Config) *Emulator {
 	t.Helper()

@@ -36,7 +36,7 @@ func child(dir string) {
 			os.Exit(1)
 		}
 	}
-	s, err := Open(dir)
+	s, err := Open(dir, Options{})
 	if err != nil {
 		fmt.Println("failed", err)
 		os.Exit(1)

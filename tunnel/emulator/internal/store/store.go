@@ -71,15 +71,23 @@ type group struct {
 	err     error
 }
 
+// Options of a store. The zero value is the default.
+type Options struct {
+	// NoSync leaves it to the operating system when what was committed reaches
+	// the disk: it survives the process's death all the same, but a loss of
+	// power may take it, or leave the file damaged.
+	NoSync bool
+}
+
 // Open opens the store in a directory, which it makes if there is none. The
 // store is the only one of its directory, in all processes, until Close. Errors
 // are of type *[Error]; after one, the file is as it was.
-func Open(dir string) (*Store, error) {
+func Open(dir string, o Options) (*Store, error) {
 	s := newStore(filepath.Join(dir, FileName))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, &Error{Operation: "open", Path: dir, Err: err}
 	}
-	if err := s.open(); err != nil {
+	if err := s.open(o); err != nil {
 		return nil, s.fault("open", err)
 	}
 	err := guarded(s.prepare)
@@ -102,11 +110,12 @@ func newStore(path string) *Store {
 }
 
 // open opens the file. What it holds may make the library panic.
-func (s *Store) open() error {
+func (s *Store) open(o Options) error {
 	var file *os.File
 	err := guarded(func() (err error) {
 		s.db, err = bolt.Open(s.path, 0o600, &bolt.Options{
 			Timeout:      lockPatience,
+			NoSync:       o.NoSync,
 			FreelistType: bolt.FreelistMapType,
 			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 				var err error

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 func mustOpen(t testing.TB, dir string) *Store {
 	t.Helper()
-	s, err := Open(dir)
+	s, err := Open(dir, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestAStoreIsAMap(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		s, err := Open(dir)
+		s, err := Open(dir, Options{NoSync: true})
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -142,7 +142,7 @@ func TestAStoreIsAMap(t *testing.T) {
 				if err := s.Close(); err != nil {
 					rt.Fatal(err)
 				}
-				if s, err = Open(dir); err != nil {
+				if s, err = Open(dir, Options{NoSync: true}); err != nil {
 					rt.Fatal(err)
 				}
 			},
@@ -396,12 +396,12 @@ func TestAStoreHasOneOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // so that the other one's patience takes no time
 		dir := t.TempDir()
 		s := mustOpen(t, dir)
-		_, err := Open(dir)
+		_, err := Open(dir, Options{})
 		if !errors.Is(err, ErrHeld) || !strings.Contains(err.Error(), dir) {
 			t.Errorf("a second store of the same directory: %v, want %v and the directory's name", err, ErrHeld)
 		}
 		s.Close()
-		s, err = Open(dir)
+		s, err = Open(dir, Options{})
 		if err != nil {
 			t.Fatalf("after the first one is closed: %v", err)
 		}
@@ -482,7 +482,7 @@ func TestAnotherSchemaIsRefused(t *testing.T) {
 		}
 		s.Close()
 		untouched(t, dir, func() {
-			if _, err := Open(dir); !errors.Is(err, want) {
+			if _, err := Open(dir, Options{}); !errors.Is(err, want) {
 				t.Errorf("version %d: %v, want %v", version, err, want)
 			}
 		})
@@ -504,7 +504,7 @@ func TestAnotherProgramsFileIsRefused(t *testing.T) {
 	}
 	db.Close()
 	untouched(t, dir, func() {
-		if _, err := Open(dir); !errors.Is(err, ErrForeign) {
+		if _, err := Open(dir, Options{}); !errors.Is(err, ErrForeign) {
 			t.Errorf("%v, want %v", err, ErrForeign)
 		}
 	})
@@ -532,7 +532,10 @@ func untouched(t *testing.T, dir string, f func()) {
 func damaged(t *testing.T, damage func(content []byte) []byte) string {
 	t.Helper()
 	dir := t.TempDir()
-	s := mustOpen(t, dir)
+	s, err := Open(dir, Options{NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var b Batch
 	for n := range 3000 {
 		b.Put(Bucket(n%int(bucketCount)), fmt.Append(nil, "key ", n), fmt.Append(nil, "what is kept of ", n))
@@ -554,7 +557,7 @@ func damaged(t *testing.T, damage func(content []byte) []byte) string {
 
 // openAndLoad gives the first error of opening and loading all.
 func openAndLoad(dir string) error {
-	s, err := Open(dir)
+	s, err := Open(dir, Options{})
 	if err != nil {
 		return err
 	}
@@ -629,7 +632,7 @@ func TestNoDamageGoesUnnoticedOrPanics(t *testing.T) {
 			}
 			return b
 		})
-		s, err := Open(dir)
+		s, err := Open(dir, Options{NoSync: true})
 		if err != nil {
 			return
 		}
