@@ -13,8 +13,8 @@ import (
 	"github.com/culvertio/culvert/tunnel/tunnelpb"
 )
 
-// ask makes a call of the control API and gives its status and body.
-func ask(t *testing.T, e *Emulator, method, path, body string) (int, string) {
+// askControl makes a call of the control API and gives its status and body.
+func askControl(t *testing.T, e *Emulator, method, path, body string) (int, string) {
 	t.Helper()
 	w := httptest.NewRecorder()
 	e.Control().ServeHTTP(w, httptest.NewRequest(method, "/emulator/"+path, strings.NewReader(body)))
@@ -25,7 +25,7 @@ func TestTheControlAPISetsWhatItIsTold(t *testing.T) {
 	e := newEmulator(t, Config{Switches: Switches{EpochRises: true}})
 	post := func(path, body string) string {
 		t.Helper()
-		status, answer := ask(t, e, http.MethodPost, path, body)
+		status, answer := askControl(t, e, http.MethodPost, path, body)
 		if status != http.StatusOK {
 			t.Fatalf("%s %s: %d %s", path, body, status, answer)
 		}
@@ -68,7 +68,7 @@ func TestTheControlAPICommands(t *testing.T) {
 	beat(t, e, s.tunnel, s.client, held[0], report(held[1], tunnelpb.ChannelStatus_CLOSE))
 	do := func(path, body string) {
 		t.Helper()
-		if status, answer := ask(t, e, http.MethodPost, path, body); status != http.StatusOK || answer != "{}\n" {
+		if status, answer := askControl(t, e, http.MethodPost, path, body); status != http.StatusOK || answer != "{}\n" {
 			t.Fatalf("%s %s: %d %s", path, body, status, answer)
 		}
 	}
@@ -133,15 +133,15 @@ func TestTheControlAPIRefusesWhatItDoesNotKnow(t *testing.T) {
 		{http.MethodGet, "nothing", "", 404, "no GET /emulator/nothing"},
 		{http.MethodDelete, "state", "", 404, "DELETE"},
 	} {
-		status, answer := ask(t, e, tt.method, tt.path, tt.body)
+		status, answer := askControl(t, e, tt.method, tt.path, tt.body)
 		if status != tt.status || !strings.Contains(answer, tt.says) || !json.Valid([]byte(answer)) {
 			t.Errorf("%s %s %s: %d %s, want %d and %q", tt.method, tt.path, tt.body, status, answer, tt.status, tt.says)
 		}
 	}
-	if status, answer := ask(t, e, http.MethodGet, "switches", ""); status != http.StatusOK || !strings.Contains(answer, `"epoch-rises": false`) {
+	if status, answer := askControl(t, e, http.MethodGet, "switches", ""); status != http.StatusOK || !strings.Contains(answer, `"epoch-rises": false`) {
 		t.Errorf("after all that: %d %s", status, answer)
 	}
-	if status, answer := ask(t, e, http.MethodGet, "faults", ""); status != http.StatusOK || !strings.Contains(answer, `"rules": []`) {
+	if status, answer := askControl(t, e, http.MethodGet, "faults", ""); status != http.StatusOK || !strings.Contains(answer, `"rules": []`) {
 		t.Errorf("after all that: %d %s", status, answer)
 	}
 }
@@ -169,7 +169,7 @@ func TestTheStateIsTold(t *testing.T) {
 	if err := commit(t, e, id, client, "BaseData_0000", finished, 1); err != nil {
 		t.Fatal(err)
 	}
-	status, answer := ask(t, e, http.MethodGet, "state", "")
+	status, answer := askControl(t, e, http.MethodGet, "state", "")
 	var got State
 	if err := json.NewDecoder(strings.NewReader(answer)).Decode(&got); err != nil || status != http.StatusOK {
 		t.Fatalf("%d %s: %v", status, answer, err)
@@ -195,7 +195,7 @@ func TestTheStateIsTold(t *testing.T) {
 		t.Error(diff)
 	}
 	empty := newEmulator(t, Config{})
-	if _, answer := ask(t, empty, http.MethodGet, "state", ""); !strings.Contains(answer, `"tables": []`) {
+	if _, answer := askControl(t, empty, http.MethodGet, "state", ""); !strings.Contains(answer, `"tables": []`) {
 		t.Errorf("%s", answer)
 	}
 }
