@@ -53,6 +53,9 @@ func TestTheReadmesCommandsDoWhatItSays(t *testing.T) {
 		"go run ./cmd/culvert local --handler functions/examples/mine": func(t *testing.T) *process {
 			return runHandler(t, r.only(t, "go"))
 		},
+		`go run ./cmd/culvert local --data orders.csv --key order_id --handler-command "python3 functions/examples/python/handler.py" --once`: func(t *testing.T) *process {
+			return runOwnRows(t, r.only(t, "csv"))
+		},
 		"go run ./cmd/culvert run --config culvert.yaml": func(t *testing.T) *process {
 			return runDispatcher(t, r.only(t, "yaml"))
 		},
@@ -100,6 +103,20 @@ func runHandler(t *testing.T, source string) *process {
 	p.awaits(" is about ", "from here on a change a second")
 	p.signal(syscall.SIGINT)
 	return p
+}
+
+// runOwnRows runs the README's rows, in a directory of their own.
+func runOwnRows(t *testing.T, rows string) *process {
+	source, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "orders.csv"), []byte(rows), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return startIn(t, dir, nil, "local", "--data", "orders.csv", "--key", "order_id",
+		"--handler-command", "python3 "+filepath.Join(source, "functions/examples/python/handler.py"), "--once")
 }
 
 func runLocal(t *testing.T) *process {
