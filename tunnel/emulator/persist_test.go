@@ -794,3 +794,22 @@ func TestKeysOfTheStoreAreInTheOrderOfKeys(t *testing.T) {
 		}
 	})
 }
+
+func TestWithoutDataNothingIsDoneForThem(t *testing.T) {
+	e := newEmulator(t, Config{})
+	newTableOf(t, e, 4)
+	id := newTunnelOf(t, e, tunnelpb.TunnelType_BASE_AND_STREAM, nil)
+	table, n := e.tables["t"], e.tunnels[id]
+	r := &row{key: keyOf("a")}
+	table.rows.put(r)
+	for what, f := range map[string]func(){
+		"a table's lock":   func() { table.mu.Lock(); table.mu.Unlock() },
+		"a tunnel's lock":  func() { n.mu.Lock(); n.mu.Unlock() },
+		"a row":            func() { table.rows.put(r) },
+		"the end of calls": func() { _ = e.kept(nil, codeServerUnavailable) },
+	} {
+		if allocs := testing.AllocsPerRun(100, f); allocs != 0 {
+			t.Errorf("%s takes %v allocations, want none", what, allocs)
+		}
+	}
+}
