@@ -11,7 +11,6 @@ import (
 type handler struct {
 	function string   // as a configuration names it
 	shown    string   // as the user named it
-	records  bool     // it is one that records its invocations
 	source   string   // a directory of Go source, or a binary; empty for a command
 	words    []string // of a command
 }

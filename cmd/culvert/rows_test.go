@@ -97,10 +97,7 @@ func TestAMistakeInTheDataIsNamedBeforeAnythingStarts(t *testing.T) {
 		{"orders.csv", "id\n" + strings.Repeat("k", 1025) + "\n", "--key id", "orders.csv:2: "}, // of the service's limits
 	} {
 		args := []string{"local", "--once", "--handler", recorder, "--data", ordersFile(t, c.name, c.text)}
-		for _, arg := range strings.Split(c.args, " ") {
-			args = append(args, arg)
-		}
-		p := start(t, nil, args...)
+		p := start(t, nil, append(args, strings.Split(c.args, " ")...)...)
 		p.exits(exitUsage, "culvert: --", c.want)
 		if strings.Contains(p.text(), "attempt") {
 			t.Error("something was delivered")

@@ -15,6 +15,7 @@ import (
 // column is what is known of a column.
 type column struct {
 	name   string
+	cell   []byte // the name, as all cells share it
 	key    bool
 	forced plainbuffer.Type // None: inferred
 	any    bool             // it has a cell
@@ -32,7 +33,7 @@ type column struct {
 func (f *File) column(name string) *column {
 	c := f.columns[name]
 	if c == nil {
-		c = &column{name: name, key: slices.Contains(f.spec.Key, name), forced: plainbuffer.None}
+		c = &column{name: name, cell: []byte(name), key: slices.Contains(f.spec.Key, name), forced: plainbuffer.None}
 		if forced, ok := f.spec.Types[name]; ok {
 			c.forced = forced
 		}
@@ -162,7 +163,7 @@ func (f *File) convert(r *rawRow) (Row, error) {
 		if err != nil {
 			return row, f.errorf(cell.line, cell.column.name, "%w", err)
 		}
-		made := plainbuffer.Cell{Name: []byte(cell.column.name), Value: value}
+		made := plainbuffer.Cell{Name: cell.column.cell, Value: value}
 		if cell.column.key {
 			row.Key[slices.Index(f.spec.Key, cell.column.name)] = made
 		} else {

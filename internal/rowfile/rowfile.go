@@ -44,7 +44,8 @@ type Spec struct {
 	Types map[string]plainbuffer.Type
 }
 
-// Row is one row of the file. It shares nothing with later ones.
+// Row is one row of the file. It shares nothing with later ones but the names
+// of columns, which must not be changed.
 type Row struct {
 	Line    int // where it begins
 	Key     []plainbuffer.Cell
