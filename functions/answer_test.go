@@ -44,7 +44,7 @@ func TestAnAnswerThatMayHaveMeantFailuresIsNeverTakenForSuccess(t *testing.T) {
 	for _, answer := range []string{
 		// a misspelt key
 		`{"BatchItemFailures":[]}`, `{"batchItemFailure":[{"itemIdentifier":"x"}]}`, `{"batch_item_failures":[]}`, `{"batchitemfailures":null}`,
-		`{"batchItemsFailures":[]}`, `{"batchItemFalures":[]}`, `{" batchItemFailures":[]}`, `{"batchItemFailures":[],"BatchItemFailures":[]}`,
+		`{"batchItemsFailures":[]}`, `{"batchItemFalures":[]}`, `{"batchItemFailed":[]}`, `{" batchItemFailures":[]}`, `{"batchItemFailures":[],"BatchItemFailures":[]}`,
 		`{"failures":[{"itemIdentifier":"x"}]}`, `{"failures":["x",{"ItemIdentifier":"x"}]}`, `[{"itemIdentifier":"x"}]`,
 		// the wrong shape
 		`{"batchItemFailures":{}}`, `{"batchItemFailures":"x"}`, `{"batchItemFailures":true}`, `{"batchItemFailures":["x"]}`,

@@ -35,10 +35,9 @@ func Decode(payload []byte) (*Event, error) {
 		e := new(Event)
 		return e.checked(json.Unmarshal(text, e))
 	}
-	item := bytes.TrimPrefix(payload, []byte(selfDescribed))
 	if isCBOR(payload) {
 		e := new(Event)
-		return e.checked(decodingCBOR.Unmarshal(item, e))
+		return e.checked(decodingCBOR.Unmarshal(payload, e))
 	}
 	return nil, &DecodeError{
 		Err:  fmt.Errorf("the payload begins with byte %#02x", payload[0]),

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -305,6 +306,11 @@ func TestValuesInCBOR(t *testing.T) {
 		err := v.UnmarshalCBOR([]byte(text))
 		if _, ok := errors.AsType[*ValueError](err); !ok || !strings.Contains(err.Error(), problem) || v != IntegerValue(1) {
 			t.Errorf("%x: %#v, %v", text, v, err)
+		}
+	}
+	for f, want := range map[float64]string{1: "fb3ff0000000000000", math.Inf(1): "fb7ff0000000000000", math.Inf(-1): "fbfff0000000000000"} {
+		if b, err := cbor.Marshal(DoubleValue(f)); fmt.Sprintf("%x", b) != want || err != nil {
+			t.Errorf("%v: %x, %v", f, b, err)
 		}
 	}
 	if b, err := cbor.Marshal(StringValue("\xff")); err == nil {

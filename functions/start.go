@@ -38,8 +38,8 @@ type Handler func(ctx context.Context, e *Event) error
 //
 // where event is the payload as it was received, or the same in JSON if that
 // was CBOR, outcome is ok or failed, and failures lists the records that were
-// marked. A line is one write, so a
-// killed process leaves at most its last line torn.
+// marked. A line is one write, so a killed process leaves at most its last line
+// torn.
 func Start(h Handler) {
 	f := &function{handler: h, journal: OpenJournal(os.Getenv(journalVariable))}
 	switch {

@@ -50,7 +50,7 @@ func classOfStatus(status int) (class Class, hint string) {
 		return Broken, "the function does not let this dispatcher in: look at the credentials in its URL"
 	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusGone,
 		http.StatusUnsupportedMediaType, http.StatusUpgradeRequired, http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:
-		return Broken, "the URL does not lead to a function that takes POST requests with JSON"
+		return Broken, "the URL does not lead to a function that takes POST requests in the trigger's format"
 	case http.StatusRequestTimeout, http.StatusMisdirectedRequest, http.StatusTooEarly, http.StatusServiceUnavailable:
 		return Unreachable, "the server in front of the function turned the request away"
 	case 499, http.StatusBadGateway, http.StatusGatewayTimeout:

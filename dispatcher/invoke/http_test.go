@@ -119,7 +119,7 @@ func TestAnErrorNamesTheFunctionTheBatchAndTheAnswerButNoSecret(t *testing.T) {
 		r := target.Invoke(within(t, time.Minute), invocation)
 		checkClass(t, r, Broken)
 		want := `POST http://function/path (batch f02f077ba952a9e159c0ff00343a4413, attempt 2): answered 404 Not Found "` +
-			strings.Repeat("x", 512) + `"; the URL does not lead to a function that takes POST requests with JSON`
+			strings.Repeat("x", 512) + `"; the URL does not lead to a function that takes POST requests in the trigger's format`
 		if r.Err.Error() != want {
 			t.Errorf("error:\n%v\nwant:\n%s", r.Err, want)
 		}
@@ -274,6 +274,20 @@ func TestConnectionsAreKeptAndBounded(t *testing.T) {
 		calls.Wait()
 		if n := network.dialed.Load(); n > connections {
 			t.Errorf("%d connections for %d allowed", n, connections)
+		}
+	})
+}
+
+func TestAConnectionOutlivesAnErrorsLongPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		target, network := served(t, 1, func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, strings.Repeat("x", drainedBody/2), http.StatusServiceUnavailable)
+		})
+		for range 3 {
+			checkClass(t, target.Invoke(within(t, time.Minute), invocation), Unreachable)
+		}
+		if n := network.dialed.Load(); n != 1 {
+			t.Errorf("%d connections", n)
 		}
 	})
 }

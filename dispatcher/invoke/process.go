@@ -109,10 +109,10 @@ func (t *ProcessTarget) build(ctx context.Context) (command []string, cleanup fu
 
 // Rebuild builds the handler's source again and has processes of the new
 // build take over, as [runtime.Runtime.Replace] does it; an executable or a
-// command is started anew. It blocks until they have taken over or ctx ends. On any error
-// the processes that run are kept and nothing has changed; the error is one of
-// [NewProcess]'s, or [ErrClosed]. It may be called while batches are invoked;
-// one call waits for another.
+// command is started anew. It blocks until they have taken over or ctx ends.
+// On any error the processes that run are kept and nothing has changed; the
+// error is one of [NewProcess]'s, or [ErrClosed]. It may be called while
+// batches are invoked; one call waits for another.
 func (t *ProcessTarget) Rebuild(ctx context.Context) error {
 	t.turn.Lock()
 	defer t.turn.Unlock()

@@ -17,8 +17,8 @@ import (
 // Build compiles the main package in dir, with the go command and without cgo,
 // for this machine, and returns the path of its binary, which is in a new
 // directory within parent; empty means the system's temporary directory.
-// cleanup removes the new directory; it is never nil. Every failure is a [*BuildError]. Build blocks until
-// the compiler is done or ctx ends.
+// cleanup removes the new directory; it is never nil. Every failure is a
+// [*BuildError]. Build blocks until the compiler is done or ctx ends.
 func Build(ctx context.Context, dir, parent string) (binary string, cleanup func(), err error) {
 	cleanup = func() {}
 	if err := checkSource(dir); err != nil {

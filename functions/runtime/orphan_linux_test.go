@@ -7,9 +7,22 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/culvertio/culvert/functions/runtime"
 )
+
+func TestPastItsDeadlineNothingWorksOnTheEventAnyMore(t *testing.T) {
+	r, _ := start(t, runtime.Config{Timeout: short})
+	for range 5 {
+		e := fails[*runtime.DeadlineError](t, r, event("hang", ""))
+		if err := syscall.Kill(e.PID, 0); !errors.Is(err, syscall.ESRCH) {
+			t.Errorf("process %d is still there: %v", e.PID, err)
+		}
+	}
+}
 
 func TestHandlersDieWithADispatcherThatIsKilled(t *testing.T) {
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -28,6 +29,7 @@ type process struct {
 	arn    string        // of the function, as Lambda would name it
 	server *http.Server  // of the runtime APIs; nil for a program of a custom runtime
 	port   int           // that such a program must listen on, else 0
+	held   io.Closer     // holds port
 	base   string        // of its URLs, once it listens
 	asked  chan struct{} // closed when it asks for its first event
 	events chan *invocation
@@ -122,12 +124,11 @@ func (c *crew) launch(slot int) (*process, *StartError) {
 // is.
 func (p *process) door(env []string) (net.Listener, []string, error) {
 	if p.r.cfg.Custom {
-		port, err := p.r.reservePort()
-		if err != nil {
+		var err error
+		if p.port, p.held, err = reservePort(); err != nil {
 			return nil, nil, err
 		}
-		p.port = port
-		return nil, append(env, fmt.Sprintf("FC_SERVER_PORT=%d", port), fmt.Sprintf("PORT=%d", port)), nil
+		return nil, append(env, fmt.Sprintf("FC_SERVER_PORT=%d", p.port), fmt.Sprintf("PORT=%d", p.port)), nil
 	}
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -150,31 +151,22 @@ func (p *process) shut(listener net.Listener) {
 	if listener != nil {
 		_ = listener.Close()
 	} else {
-		p.r.releasePort(p.port)
+		_ = p.held.Close()
 	}
 }
 
 // live blocks until the process has ended, then clears up after it.
 func (p *process) live(listener net.Listener, printed *os.File) {
 	var servants sync.WaitGroup
-	silent := make(chan struct{}) // closed when nobody can print any more
-	servants.Go(func() {
-		p.out.readFrom(printed)
-		close(silent)
-	})
+	servants.Go(func() { p.out.readFrom(printed) })
 	if p.server != nil {
 		servants.Go(func() { _ = p.server.Serve(listener) })
 	} else {
 		servants.Go(p.drive)
 	}
 	_ = p.cmd.Wait()
-	if p.isTerminated() && groupLives(p.pid) {
-		// A shell ends at once when it is asked to; the program that it ran
-		// still has its grace.
-		select {
-		case <-silent:
-		case <-p.killed:
-		}
+	if p.isTerminated() {
+		p.outlast()
 	}
 	p.signals.Lock()
 	p.reaped = true
@@ -223,6 +215,21 @@ func (p *process) live(listener net.Listener, printed *os.File) {
 		}}
 	}
 	close(p.exited)
+}
+
+// outlast waits, after a process that was asked to end has ended, for what it
+// has started: a shell ends at once, but the program that it ran still has its
+// grace.
+func (p *process) outlast() {
+	look := time.NewTicker(maxLook / 10)
+	defer look.Stop()
+	for groupLives(p.pid) {
+		select {
+		case <-look.C:
+		case <-p.killed:
+			return
+		}
+	}
 }
 
 // free says whether the process waits for an event. Callers hold Runtime.mu.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -20,6 +21,8 @@ const (
 	// ending: a shell around it ends after it.
 	lastWords = 250 * time.Millisecond
 
+	mostPorts = 100 // that are tried for a program
+
 	noAnswerType = "NoAnswer"
 )
 
@@ -29,32 +32,30 @@ const (
 // custom stands for the dialect of a process that does not ask itself.
 var custom = &dialect{name: "custom runtime"}
 
-// reservePort finds a free port for a program. Nothing keeps other programs
-// from taking it before ours listens; then ours ends, and is started again with
-// another one. This runtime's own do not get in each other's way.
-func (r *Runtime) reservePort() (int, error) {
-	for {
-		listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			return 0, err
+// reservePort finds a free TCP port for a program, and holds the UDP port of
+// that number until it is closed. So the programs of all runtimes on this
+// machine have ports of their own: with the same one, whichever listened first
+// would be given, and would take, the other's events. Nothing keeps a stranger
+// from the port before ours listens; then ours ends, and is started again with
+// another one.
+func reservePort() (port int, held io.Closer, err error) {
+	for range mostPorts {
+		var packets net.PacketConn
+		if packets, err = new(net.ListenConfig).ListenPacket(context.Background(), "udp", "127.0.0.1:0"); err != nil {
+			return 0, nil, err
 		}
-		port := listener.Addr().(*net.TCPAddr).Port
-		_ = listener.Close()
-		r.mu.Lock()
-		taken := r.ports[port]
-		r.ports[port] = true
-		r.mu.Unlock()
-		if !taken {
-			return port, nil
+		port = packets.LocalAddr().(*net.UDPAddr).Port
+		var free net.Listener
+		if free, err = new(net.ListenConfig).Listen(context.Background(), "tcp", loopback("127.0.0.1", port)); err == nil {
+			_ = free.Close()
+			return port, packets, nil
 		}
+		_ = packets.Close()
 	}
+	return 0, nil, err
 }
 
-func (r *Runtime) releasePort(port int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.ports, port)
-}
+func loopback(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
 
 // drive asks for events in a program's place, from when it listens until it
 // has ended, and brings them to it. live waits for it.
@@ -92,7 +93,7 @@ func (p *process) dial() *http.Client {
 	pause := firstLook
 	for {
 		for _, host := range []string{"127.0.0.1", "::1"} { // some take localhost for the one, some for the other
-			address := net.JoinHostPort(host, strconv.Itoa(p.port))
+			address := loopback(host, p.port)
 			conn, err := dialer.DialContext(p.hung, "tcp", address)
 			if err != nil {
 				continue
@@ -156,6 +157,12 @@ func (p *process) send(client *http.Client, id, path string, body []byte, limit 
 	case <-p.ended:
 		return result{}, false
 	case <-timer.C:
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			p.r.cfg.Logger.Warn("a handler's program has stopped listening and is killed", "handler", p.r.cfg.Name, "pid", p.pid)
+			p.kill()
+			<-p.ended
+			return result{}, false
+		}
 		return result{err: &FunctionError{
 			RequestID: id, Type: noAnswerType, Message: bounded("it did not answer: " + err.Error()), LogTail: p.out.tail(),
 		}}, true

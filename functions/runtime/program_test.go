@@ -1,11 +1,14 @@
 package runtime_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -131,6 +134,19 @@ func TestAProgramThatEndsWhileItHandlesAnEventIsReportedAndReplaced(t *testing.T
 	}
 }
 
+func TestAProgramThatStopsListeningIsReplaced(t *testing.T) {
+	t.Parallel()
+	r, _ := startProgram(t, runtime.Config{})
+	before := pid(t, r)
+	answers(t, r, event("stop listening", ""), "")
+	if e := fails[*runtime.ExitError](t, r, event("nothing", "")); fmt.Sprint(e.PID) != before {
+		t.Errorf("%+v", e)
+	}
+	if after := pid(t, r); after == before {
+		t.Errorf("process %s was not replaced", before)
+	}
+}
+
 func TestAnAnswerCountsThoughTheProgramEndsAfterIt(t *testing.T) {
 	r, _ := startProgram(t, runtime.Config{})
 	for range 5 {
@@ -202,7 +218,17 @@ func TestAProgramIsInitializedOnceBeforeItsFirstEventIfAskedTo(t *testing.T) {
 	}
 }
 
+func TestWhatAProgramHasStartedEndsWhenItDoes(t *testing.T) {
+	lives := listen(t)
+	r, _ := startProgram(t, runtime.Config{})
+	answers(t, r, event("child", lives.Addr().String()), "")
+	child := accept(t, lives)
+	_ = fails[*runtime.ExitError](t, r, event("exit", ""))
+	hungUp(t, child)
+}
+
 func TestAProgramIsAskedToEndAndThenKilledWithAllThatItStarted(t *testing.T) {
+	t.Parallel() // what reaps orphans may take its time
 	lives := listen(t)
 	out := newPrinted()
 	// A shell around it, as people write one.
@@ -221,6 +247,32 @@ func TestAProgramIsAskedToEndAndThenKilledWithAllThatItStarted(t *testing.T) {
 	hungUp(t, child)
 	if !strings.Contains(out.String(), "tidied up") {
 		t.Errorf("output:\n%s", out)
+	}
+}
+
+func TestAProgramBehindAShellHasItsGraceThoughItPrintsElsewhere(t *testing.T) {
+	t.Parallel() // what reaps orphans may take its time
+	farewell, log := listen(t), filepath.Join(t.TempDir(), "log")
+	r, _ := startProgram(t, runtime.Config{
+		Command: []string{"/bin/sh", "-c", program + " >" + log + " 2>&1 && echo done"},
+		Env:     []string{"START=polite", "FAREWELL=" + farewell.Addr().String()},
+	})
+	answers(t, r, event("nothing", ""), "")
+	var closing sync.WaitGroup
+	closing.Go(func() {
+		if err := r.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		_ = farewell.Close()
+	})
+	if conn, err := farewell.Accept(); err != nil {
+		t.Error("it was killed: ", err)
+	} else {
+		_ = conn.Close()
+	}
+	closing.Wait()
+	if text, err := os.ReadFile(log); err != nil || !strings.HasSuffix(string(text), "tidied up\n") {
+		t.Errorf("%q, %v", text, err)
 	}
 }
 

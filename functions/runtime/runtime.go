@@ -15,8 +15,9 @@
 // platforms, a panic is the function's failure; aws-lambda-go then ends its
 // process, which is started anew.
 //
-// On Linux the processes die with this one, whatever ends it; elsewhere only
-// Close ends them.
+// What a process has started ends when it does, unless it has left its process
+// group. On Linux the processes themselves die with this one, whatever ends it;
+// elsewhere only Close ends them.
 package runtime
 
 import (
@@ -64,7 +65,6 @@ type Runtime struct {
 	crews   []*crew       // all that may have processes: crew, one that starts, and those that end
 	waiting []*invocation // for a free process, first come first served
 	count   int           // of requests
-	ports   map[int]bool  // that processes were given
 }
 
 // Start starts the handler's processes and blocks until one of them asks for
@@ -83,7 +83,6 @@ func Start(ctx context.Context, cfg Config) (*Runtime, error) {
 		journal:   functions.OpenJournal(cfg.Journal),
 		requests:  rand.Text(),
 		replacing: make(chan struct{}, 1),
-		ports:     make(map[int]bool),
 	}
 	if err := r.takeOver(ctx, cfg.Command); err != nil {
 		_ = r.Close(ctx)

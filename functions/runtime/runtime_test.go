@@ -135,10 +135,12 @@ func TestAProcessThatEndsWhileItHandlesAnEventIsReportedAndReplaced(t *testing.T
 		{"grandchild", "", 8, "", "exit status 8"},
 	} {
 		t.Run(c.do, func(t *testing.T) {
-			r, _ := start(t, runtime.Config{})
+			r, out := start(t, runtime.Config{})
+			answers(t, r, event("print", "of another event\n"), "null")
+			out.waitFor(t, "of another event", 1)
 			before := pid(t, r)
 			e := fails[*runtime.ExitError](t, r, event(c.do, c.text))
-			if e.Code != c.code || e.Status != c.status || !strings.Contains(e.LogTail, c.in) || fmt.Sprint(e.PID) != before {
+			if e.Code != c.code || e.Status != c.status || !strings.Contains(e.LogTail, c.in) || strings.Contains(e.LogTail, "another") || fmt.Sprint(e.PID) != before {
 				t.Errorf("%+v", e)
 			}
 			if after := pid(t, r); after == before {
@@ -154,6 +156,33 @@ func TestPastItsDeadlineAProcessIsKilledAndReplaced(t *testing.T) {
 	second := fails[*runtime.DeadlineError](t, r, event("hang", ""))
 	if !errors.Is(first, context.DeadlineExceeded) || first.Timeout != short || first.PID == second.PID {
 		t.Errorf("%+v, then %+v", first, second)
+	}
+}
+
+func TestAProcessThatIsToBeKilledIsGivenNothingElse(t *testing.T) {
+	r, _ := start(t, runtime.Config{})
+	var calls sync.WaitGroup
+	for range 3 {
+		hung := make(chan struct{})
+		calls.Go(func() {
+			defer close(hung)
+			_ = runsOutOfTime(t, r, event("hang", ""))
+		})
+		for tick := time.NewTicker(time.Millisecond); ; {
+			select {
+			case <-tick.C:
+				calls.Go(func() {
+					if _, err := r.Invoke(t.Context(), event("nothing", "")); err != nil {
+						t.Error(err)
+					}
+				})
+				continue
+			case <-hung:
+			}
+			tick.Stop()
+			break
+		}
+		calls.Wait()
 	}
 }
 

@@ -36,6 +36,11 @@ func main() {
 		signal.Notify(asked, syscall.SIGTERM)
 		go func() {
 			<-asked
+			if to := os.Getenv("FAREWELL"); to != "" { // tidying up takes until that one hangs up
+				if conn, err := net.Dial("tcp", to); err == nil {
+					_, _ = io.Copy(io.Discard, conn)
+				}
+			}
 			fmt.Println("tidied up")
 			os.Exit(0)
 		}()
@@ -66,10 +71,14 @@ func main() {
 			return
 		}
 		fmt.Println("FC Invoke Start RequestId: " + r.Header.Get("x-fc-request-id"))
+		if o.Do == "stop listening" {
+			_ = listener.Close()
+		}
 		handle(w, r, o, body, prepared)
 		fmt.Println("FC Invoke End RequestId: " + r.Header.Get("x-fc-request-id"))
 	})
 	_ = http.Serve(listener, nil)
+	block()
 }
 
 func handle(w http.ResponseWriter, r *http.Request, o order, body []byte, prepared string) {
