@@ -1,6 +1,6 @@
 // Package emulator is Tablestore on one machine: tables, their streams and
-// tunnels, in memory, on the real wire protocol. The official SDKs' table and
-// tunnel clients run against it unmodified.
+// tunnels, in memory and on request on disk too, on the real wire protocol.
+// The official SDKs' table and tunnel clients run against it unmodified.
 //
 // An [Emulator] is an [http.Handler]. What it does not support it refuses by
 // name (OTSUnsupportOperation), never in silence. A table's rows are spread

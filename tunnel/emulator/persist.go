@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"encoding/json"
+	"errors"
 	"sync"
 
 	"github.com/culvertio/culvert/tunnel/emulator/internal/store"
@@ -19,8 +20,9 @@ import (
 
 // keeper keeps one instance. A nil keeper keeps nothing.
 type keeper struct {
-	store *store.Store
-	clock *clock
+	store  *store.Store
+	clock  *clock
+	failed sync.Once // to tell the operator
 
 	mu     sync.Mutex
 	tables uint32 // the number of the next table
@@ -103,10 +105,16 @@ func (e *Emulator) kept(err error, code string) error {
 	if e.keeper == nil {
 		return err
 	}
-	if fault := e.keeper.store.Sync(); fault != nil {
-		return failf(code, "The data cannot be kept: %v.", fault)
+	fault := e.keeper.store.Sync()
+	if fault == nil {
+		return err
 	}
-	return err
+	if !errors.Is(fault, store.ErrClosed) {
+		e.keeper.failed.Do(func() {
+			e.config.Logger.Error("the data cannot be kept, every call is refused from now on", "error", fault)
+		})
+	}
+	return failf(code, "The data cannot be kept: %v.", fault)
 }
 
 // sync is kept, for the emulator's methods to defer before they take locks.

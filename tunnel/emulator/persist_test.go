@@ -318,10 +318,10 @@ func (l *life) write(rt *rapid.T) {
 }
 
 func (l *life) createTunnel(rt *rapid.T) {
-	t := l.table(rt)
 	if len(l.e.tunnels) == 5 {
 		rt.Skip()
 	}
+	table := l.table(rt).name
 	kind := rapid.SampledFrom([]tunnelpb.TunnelType{
 		tunnelpb.TunnelType_BASE_DATA, tunnelpb.TunnelType_STREAM, tunnelpb.TunnelType_BASE_AND_STREAM,
 	}).Draw(rt, "type")
@@ -331,7 +331,7 @@ func (l *life) createTunnel(rt *rapid.T) {
 	}).Draw(rt, "config")
 	l.made++
 	_, err := call[tunnelpb.CreateTunnelResponse](l.t, l.e, "/tunnel/create", &tunnelpb.CreateTunnelRequest{Tunnel: &tunnelpb.Tunnel{
-		TableName: new(t.name), TunnelName: new(fmt.Sprint("n", l.made)), TunnelType: kind.Enum(), StreamTunnelConfig: config,
+		TableName: &table, TunnelName: new(fmt.Sprint("n", l.made)), TunnelType: kind.Enum(), StreamTunnelConfig: config,
 	}})
 	l.refused(err)
 }
@@ -803,8 +803,8 @@ func TestWithoutDataNothingIsDoneForThem(t *testing.T) {
 	r := &row{key: keyOf("a")}
 	table.rows.put(r)
 	for what, f := range map[string]func(){
-		"a table's lock":   func() { table.mu.Lock(); table.mu.Unlock() },
-		"a tunnel's lock":  func() { n.mu.Lock(); n.mu.Unlock() },
+		"a table's lock":   func() { table.mu.Lock(); defer table.mu.Unlock() },
+		"a tunnel's lock":  func() { n.mu.Lock(); defer n.mu.Unlock() },
 		"a row":            func() { table.rows.put(r) },
 		"the end of calls": func() { _ = e.kept(nil, codeServerUnavailable) },
 	} {

@@ -74,12 +74,15 @@ func (s *Store) finish(g *group, err error) {
 func (s *Store) commit(g *group) error {
 	drops := slices.Clone(s.drops)
 	err := s.db.Update(func(tx *bolt.Tx) error {
-		var buckets [bucketCount]*bolt.Bucket
-		for b := range bucketCount {
-			buckets[b] = tx.Bucket(b.name())
+		var buckets [bucketCount]*bolt.Bucket // those that are needed
+		in := func(b Bucket) *bolt.Bucket {
+			if buckets[b] == nil {
+				if buckets[b] = tx.Bucket(b.name()); b == Log {
+					buckets[b].FillPercent = logFill
+				}
+			}
+			return buckets[b]
 		}
-		buckets[Log].FillPercent = logFill
-		about := tx.Bucket(dropsBucket)
 		if g != nil {
 			for rest := g.changes; len(rest) > 0; {
 				var c change
@@ -87,13 +90,13 @@ func (s *Store) commit(g *group) error {
 				var err error
 				switch c.kind {
 				case put:
-					err = buckets[c.bucket].Put(c.key, c.value)
+					err = in(c.bucket).Put(c.key, c.value)
 				case remove:
-					err = buckets[c.bucket].Delete(c.key)
+					err = in(c.bucket).Delete(c.key)
 				case removeRange:
 					d := drop{bucket: c.bucket, from: bytes.Clone(c.key), to: bytes.Clone(c.value)}
 					drops = append(drops, d)
-					err = about.Put(d.key(), seal(d.key(), d.to))
+					err = tx.Bucket(dropsBucket).Put(d.key(), seal(d.key(), d.to))
 				}
 				if err != nil {
 					return err
@@ -104,12 +107,12 @@ func (s *Store) commit(g *group) error {
 			return nil
 		}
 		d := drops[0]
-		given, err := d.giveUp(buckets[d.bucket], dropChunk)
+		given, err := d.giveUp(in(d.bucket), dropChunk)
 		if err != nil || !given {
 			return err
 		}
 		drops = drops[1:]
-		return about.Delete(d.key())
+		return tx.Bucket(dropsBucket).Delete(d.key())
 	})
 	if err == nil {
 		s.drops = drops

@@ -573,7 +573,7 @@ func openAndLoad(dir string) error {
 func TestADamagedFileIsRefusedAndLeftAlone(t *testing.T) {
 	for name, damage := range map[string]func([]byte) []byte{
 		// What has been given up lies at the end: all keys are still there.
-		"cut by a page that is free": func(b []byte) []byte {
+		"cut by a page that is free": func([]byte) []byte {
 			s := mustOpen(t, t.TempDir())
 			name := s.Path()
 			var batch Batch
