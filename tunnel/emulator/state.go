@@ -72,6 +72,8 @@ type ChannelState struct {
 
 // State describes all there is, in order of names.
 func (e *Emulator) State() State {
+	// If it cannot be kept, it is told all the same.
+	defer func() { _ = e.kept(nil, codeServerUnavailable) }()
 	s := State{
 		Instance: e.config.Instance,
 		Now:      e.clock.now(),
