@@ -108,13 +108,11 @@ func (p *process) next(d *dialect, w http.ResponseWriter, req *http.Request) {
 	var inv *invocation
 	select {
 	case inv = <-p.events:
-		p.unpoll(false)
-	case <-req.Context().Done():
-		if inv = p.unpoll(true); inv == nil {
-			return
-		}
-		// Given at the moment the connection broke: as good as given, the
-		// deadline or the process's end settle it.
+	case <-req.Context().Done(): // what is given at this moment is for the next request
+	}
+	p.unpoll()
+	if inv == nil {
+		return
 	}
 	defer close(inv.written)
 	h := w.Header()
@@ -146,20 +144,11 @@ func (p *process) poll(d *dialect) bool {
 	return true
 }
 
-// unpoll ends what poll began. If the connection was cut and nobody else asks,
-// it returns the event that was just given, if any.
-func (p *process) unpoll(cut bool) *invocation {
+// unpoll ends what poll began.
+func (p *process) unpoll() {
 	p.r.mu.Lock()
 	defer p.r.mu.Unlock()
 	p.polls--
-	if cut && p.polls == 0 {
-		select {
-		case inv := <-p.events:
-			return inv
-		default:
-		}
-	}
-	return nil
 }
 
 // post takes an answer, of whichever sort, to the event that the process works
@@ -218,7 +207,7 @@ func (p *process) working(d *dialect, id string) (*invocation, refusal) {
 	switch {
 	case p.dialect != nil && p.dialect != d:
 		return nil, otherAPI
-	case p.current != nil && p.current.id == id && !p.gone:
+	case p.current != nil && p.current.id == id:
 		return p.current, 0
 	case p.current == nil && p.answered == id:
 		return nil, secondAnswer
@@ -231,7 +220,7 @@ func (p *process) working(d *dialect, id string) (*invocation, refusal) {
 func (p *process) finish(inv *invocation) bool {
 	p.r.mu.Lock()
 	defer p.r.mu.Unlock()
-	if p.current != inv || p.gone {
+	if p.current != inv {
 		return false
 	}
 	p.current, p.answered = nil, inv.id

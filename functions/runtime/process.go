@@ -51,7 +51,7 @@ type process struct {
 	current  *invocation    // what it works on
 	answered string         // the id of the request that it answered last
 	useful   bool           // it was given an event
-	gone     bool           // ended, or about to be killed
+	gone     bool           // ended, or about to be killed; it works on nothing then
 
 	signals    sync.Mutex    // guards what follows
 	reaped     bool          // its id may belong to another process by now
@@ -209,6 +209,11 @@ func (p *process) live(listener net.Listener, printed *os.File) {
 	inv := p.current
 	p.current = nil
 	r.mu.Unlock()
+	select {
+	case unread := <-p.events: // nobody asked for it any more
+		close(unread.written)
+	default:
+	}
 	if inv != nil {
 		inv.result <- result{err: &ExitError{
 			RequestID: inv.id, Name: r.cfg.Name, PID: p.pid, Status: p.status, Code: p.code, LogTail: p.out.tail(),

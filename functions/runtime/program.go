@@ -69,11 +69,8 @@ func (p *process) drive() {
 		var inv *invocation
 		select {
 		case inv = <-p.events:
-			p.unpoll(false)
+			p.unpoll()
 		case <-p.ended:
-			if inv = p.unpoll(true); inv != nil {
-				close(inv.written)
-			}
 			return
 		}
 		res, answered := p.send(client, inv.id, "/invoke", inv.event, inv.limit)

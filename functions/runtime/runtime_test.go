@@ -249,6 +249,14 @@ func TestASecondAnswerIsNeverTakenForTheNextEvents(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatEndsLateIsNotTakenForTheNextEvents(t *testing.T) {
+	r, _ := start(t, runtime.Config{})
+	for range 5 {
+		answers(t, r, event("begin an answer", ""), `"in time"`)
+		answers(t, r, event("end it", ""), "409")
+	}
+}
+
 func TestEachProcessHandlesOneEventAtATime(t *testing.T) {
 	r, out := start(t, runtime.Config{Processes: 3})
 	ctx, cancel := context.WithCancel(t.Context())

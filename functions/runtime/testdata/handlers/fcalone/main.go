@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -130,6 +131,18 @@ func handle(ctx context.Context, payload []byte) (any, error) {
 	case "half": // an answer that is cut off
 		send("POST /2020-11-11/runtime/invocation/" + fc.RequestID + "/response HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{\"batchItem")
 		os.Exit(9)
+	case "begin an answer": // and give another one
+		begun = send("POST /2020-11-11/runtime/invocation/" + fc.RequestID + "/response HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n\"late")
+		post("nowhere", "") // by the time this is answered, that has arrived
+		return "in time", nil
+	case "end it":
+		defer begun.Close()
+		fmt.Fprint(begun, ` one"`)
+		resp, err := http.ReadResponse(bufio.NewReader(begun), nil)
+		if err != nil {
+			return nil, err
+		}
+		return resp.StatusCode, resp.Body.Close()
 	case "text error":
 		post(fc.RequestID+"/error", o.Text)
 	case "ask elsewhere": // and wait for ever
@@ -154,13 +167,17 @@ func postTo(path, body string) int {
 	return resp.StatusCode
 }
 
+// begun is the connection of an answer that is not yet whole.
+var begun net.Conn
+
 // send writes to the runtime API and leaves the connection open.
-func send(text string) {
+func send(text string) net.Conn {
 	conn, err := net.Dial("tcp", os.Getenv("FC_RUNTIME_API"))
 	if err != nil {
 		panic(err)
 	}
 	fmt.Fprint(conn, text)
+	return conn
 }
 
 // block blocks for ever; a bare select would be reported as a deadlock.
