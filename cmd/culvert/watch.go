@@ -244,8 +244,8 @@ func (w *watcher) follow(ctx context.Context, changed func()) {
 				}
 			}
 		case <-rest.C:
+			w.look(ctx) // first: what changes from here on is seen
 			changed()
-			w.look(ctx)
 		}
 	}
 }

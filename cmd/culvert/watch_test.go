@@ -81,6 +81,11 @@ func TestAHandlerIsRebuiltWhenItsSourceChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.awaits("now it says three")
+	save(t, dir, "extra/extra.go", "package extra\n\nconst What = \"four\"\n")
+	save(t, dir, "said/more.go", "package said\n\nimport \"github.com/culvertio/culvert/cmd/culvert/"+filepath.ToSlash(dir)+"/extra\"\n\nconst nobody = extra.What\n")
+	p.awaits("now it says four")
+	save(t, dir, "extra/extra.go", "package extra\n\nconst What = \"five\"\n") // a package that is new
+	p.awaits("now it says five")
 	save(t, dir, "handler/exits.go", "package main\n\nfunc init() { panic(\"no database\") }\n")
 	p.awaits("no database", "goes on", "does not start")
 
@@ -168,20 +173,22 @@ func TestADirectoryThatGoesAndComesBackIsWatchedAgain(t *testing.T) {
 		defer close(followed)
 		w.follow(ctx, func() { changes <- struct{}{} })
 	}()
-	for i := range 3 {
-		save(t, dir, "run.sh", fmt.Sprint(i))
+	seen := func(what string) {
+		t.Helper()
 		select {
 		case <-changes:
 		case <-time.After(patience):
-			t.Fatalf("change %d was not seen", i)
+			t.Fatalf("%s was not seen", what)
 		}
+	}
+	for i := range 3 {
+		save(t, dir, "run.sh", fmt.Sprint(i))
+		seen("the file")
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
 		}
 		waitUntil(t, func() bool { return len(w.notify.WatchList()) == 0 })
-		for len(changes) > 0 {
-			<-changes
-		}
+		seen("its end")
 	}
 	stop()
 	<-followed
