@@ -81,3 +81,15 @@ func (r *DecodedRecord) decode(rec Record) error {
 	}
 	return fmt.Errorf("the row before the change: %w", old)
 }
+
+// forget drops all that r has of its page, but for the slices' own memory:
+// a record that waits for its next use must not keep a page alive.
+func (r *DecodedRecord) forget() {
+	*r = DecodedRecord{row: forgotten(r.row), old: forgotten(r.old)}
+}
+
+func forgotten(row plainbuffer.Row) plainbuffer.Row {
+	clear(row.Key)
+	clear(row.Columns)
+	return plainbuffer.Row{Key: row.Key[:0], Columns: row.Columns[:0]}
+}

@@ -91,7 +91,34 @@ func TestASlabHoldsAsManyRecordsAsAreAskedFor(t *testing.T) {
 		if len(*slab) != n {
 			t.Errorf("%d records, want %d", len(*slab), n)
 		}
-		p.slabs.Put(slab)
+		p.putBack(slab)
+	}
+}
+
+func TestASlabThatWaitsForItsNextPageHoldsNothingOfTheLast(t *testing.T) {
+	p := &Processor{}
+	r := &pageReader{p: p, log: slog.New(slog.DiscardHandler)}
+	full := Record{Action: PutRow, Row: row("key", "a", "b"), Origin: row("key", "a")}
+	slab := p.slab(2)
+	if err := r.decode(&Page{Records: []Record{full, full}}, *slab, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.putBack(slab)
+	for i := range *slab {
+		rec := &(*slab)[i]
+		if rec.Record.Row != nil || rec.Key != nil || rec.row.KeyBytes != nil || rec.old.KeyBytes != nil {
+			t.Errorf("record %d holds its bytes", i)
+		}
+		if cap(rec.row.Columns) == 0 || cap(rec.old.Columns) == 0 {
+			t.Errorf("record %d has lost its memory", i)
+		}
+		for _, cells := range [][]plainbuffer.Cell{rec.row.Key, rec.row.Columns, rec.old.Key, rec.old.Columns} {
+			for _, cell := range cells[:cap(cells)] {
+				if cell.Name != nil || cell.Value.Bytes() != nil {
+					t.Errorf("a cell of record %d holds its bytes", i)
+				}
+			}
+		}
 	}
 }
 

@@ -39,9 +39,10 @@ type Expiry struct {
 	Expired bool
 
 	// Left is how long the oldest change that has not been delivered, or not
-	// been settled as far as the request says, is still kept: the least of all channels and, while the full data is delivered,
-	// of the changes that wait behind it. 0: records are being lost. Only if
-	// Bounded: a BaseData tunnel loses nothing.
+	// been settled as far as the request says, is still kept: the least of
+	// all channels and, while the full data is delivered, of the changes that
+	// wait behind it. 0: records are being lost. Only if Bounded: a BaseData
+	// tunnel loses nothing.
 	Left    time.Duration
 	Bounded bool
 

@@ -80,7 +80,7 @@ func (r *pageReader) read(ctx context.Context, token string) (decodedPage, error
 			return page, nil
 		}
 		r.window.done(0)
-		if errors.Is(err, ErrTakenOver) || errors.Is(err, CodeTunnelExpired) || ctx.Err() != nil {
+		if hopeless(err) || ctx.Err() != nil {
 			return decodedPage{}, err
 		}
 		wait := readRetry.wait(n, rand.Float64())
@@ -102,7 +102,7 @@ func (r *pageReader) once(ctx context.Context, token string, suspects map[uint64
 	}
 	records := r.p.slab(len(page.Records))
 	if err := r.decode(page, *records, suspects); err != nil {
-		r.p.slabs.Put(records)
+		r.p.putBack(records)
 		return decodedPage{}, err
 	}
 	return decodedPage{
@@ -154,4 +154,12 @@ func (p *Processor) slab(n int) *[]DecodedRecord {
 		*slab = append(old, make([]DecodedRecord, n-len(old))...)[:n]
 	}
 	return slab
+}
+
+// putBack keeps a slab's memory for another page, and nothing of this one.
+func (p *Processor) putBack(slab *[]DecodedRecord) {
+	for i := range *slab {
+		(*slab)[i].forget()
+	}
+	p.slabs.Put(slab)
 }

@@ -13,7 +13,10 @@ import (
 // processing is the consumer of one run of a [Processor].
 type processing struct {
 	*Processor
-	stop context.CancelCauseFunc
+	stop context.CancelFunc
+
+	once    sync.Once
+	expired error // why the run was stopped from within; read when all channels have ended
 }
 
 var _ Consumer = (*processing)(nil)
@@ -36,7 +39,8 @@ func (p *processing) Consume(ctx context.Context, ch *Channel) (End, error) {
 	end, err := c.run(ctx)
 	p.keep(c, false)
 	if errors.Is(err, CodeTunnelExpired) {
-		p.stop(err)
+		p.once.Do(func() { p.expired = err })
+		p.stop()
 	}
 	if p.cfg.OnEnd != nil {
 		p.cfg.OnEnd(view, end)
@@ -121,6 +125,7 @@ func (c *consumption) run(ctx context.Context) (End, error) {
 		c.work(soft, hard, window, reader.pages, settled)
 	})
 
+	drains := soft.Done()
 	tick := time.NewTicker(cfg.CheckpointInterval)
 	defer tick.Stop()
 	for {
@@ -145,6 +150,11 @@ func (c *consumption) run(ctx context.Context) (End, error) {
 			if err := c.judge(t); err != nil {
 				return EndLost, err
 			}
+		case <-drains:
+			// The callback under way may outlast the drain limit: what is
+			// settled shall not be repeated for it.
+			drains = nil
+			c.commit(hard)
 		case <-tick.C:
 			c.refused = false
 			c.commit(hard)
@@ -154,11 +164,17 @@ func (c *consumption) run(ctx context.Context) (End, error) {
 	}
 }
 
+// hopeless says that err ends a channel for this client: another attempt
+// would only meet it again.
+func hopeless(err error) bool {
+	return errors.Is(err, ErrTakenOver) || errors.Is(err, CodeTunnelExpired)
+}
+
 // checkpoint asks where to begin, for as long as that takes.
 func (c *consumption) checkpoint(ctx context.Context) (string, error) {
 	for n := 0; ; n++ {
 		token, err := c.ch.GetCheckpoint(ctx)
-		if err == nil || errors.Is(err, ErrTakenOver) || errors.Is(err, CodeTunnelExpired) || ctx.Err() != nil {
+		if err == nil || hopeless(err) || ctx.Err() != nil {
 			return token, err
 		}
 		wait := readRetry.wait(n, rand.Float64())
@@ -176,7 +192,7 @@ func (c *consumption) work(soft, hard context.Context, window *window, pages <-c
 		if !c.settle(soft, hard, window, *page.records) {
 			return
 		}
-		c.p.slabs.Put(page.records)
+		c.p.putBack(page.records)
 		window.done(page.bytes)
 		select {
 		case settled <- page.token:
@@ -236,7 +252,7 @@ func (c *consumption) judge(t tried) error {
 		c.committed = t.token
 		c.p.counts.commits.Add(1)
 		return nil
-	case errors.Is(t.err, ErrTakenOver):
+	case hopeless(t.err):
 		return t.err
 	}
 	c.log.Error("the checkpoint was not committed and is tried again", "error", t.err)

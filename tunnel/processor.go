@@ -69,7 +69,7 @@ func NewProcessor(client *Client, cfg ProcessorConfig, process Process) (*Proces
 // When ctx ends, Run stops softly: callbacks under way are finished, what
 // they settled is committed, the channels are given back, and Run returns
 // nil. It returns an error that is [Fatal] as [Worker.Run] does, and besides
-// when a read says [CodeTunnelExpired]. Any other failure is tried again.
+// when a read says [CodeTunnelExpired], whatever the heartbeats are told. Any other failure is tried again.
 //
 // Run may be called again after it has returned, but not before.
 func (p *Processor) Run(ctx context.Context) error {
@@ -79,32 +79,31 @@ func (p *Processor) Run(ctx context.Context) error {
 	defer p.busy.Store(false)
 
 	id, err := p.tunnelID(ctx)
-	if err != nil || id == "" {
+	if err != nil || ctx.Err() != nil {
 		return err
 	}
-	ctx, stop := context.WithCancelCause(ctx)
+	ctx, stop := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer stop()
 	r := &processing{Processor: p, stop: stop}
 	worker, err := NewWorker(p.client, p.cfg.worker(id), r)
 	if err != nil {
-		stop(nil)
 		return err
 	}
-	var watching sync.WaitGroup
-	defer watching.Wait()
-	defer stop(nil)
 	if watch := p.watch(); watch != nil {
 		watching.Go(func() { watch.Run(ctx) })
 	}
 	if err := worker.Run(ctx); err != nil {
 		return err
 	}
-	if cause := context.Cause(ctx); Fatal(cause) {
-		return fmt.Errorf("tunnel processor: %w", cause)
+	if r.expired != nil {
+		return fmt.Errorf("tunnel processor: %w", r.expired)
 	}
 	return nil
 }
 
-// tunnelID looks the id up if it was not given. It is empty when ctx ended.
+// tunnelID looks the id up if it was not given, as long as ctx lets it.
 func (p *Processor) tunnelID(ctx context.Context) (string, error) {
 	if p.cfg.TunnelID != "" {
 		return p.cfg.TunnelID, nil

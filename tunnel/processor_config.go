@@ -31,8 +31,9 @@ type ProcessorConfig struct {
 	ReconnectMax      time.Duration
 
 	// CheckpointInterval is how often a channel's progress is committed. It
-	// is committed besides when the channel drains and when it has been read
-	// to its end. Default 5 s, 10 ms to 10 min.
+	// is committed besides when the channel begins to drain, when it has
+	// drained, and when it has been read to its end. Default 5 s, 10 ms to
+	// 10 min.
 	CheckpointInterval time.Duration
 
 	// ReadAhead is how many pages of a channel may be read ahead while the
@@ -40,13 +41,16 @@ type ProcessorConfig struct {
 	// page is asked for when the callback is done with the last.
 	ReadAhead int
 	// ReadAheadBytes bounds what all channels together have read and not yet
-	// settled. While there is more, a channel reads only when it has nothing
-	// left: it is the read-ahead that is bounded, and one page for each
-	// channel comes on top. Default 64 MiB, 1 MiB to 64 GiB.
+	// settled, in memory. Once there is that much, a channel reads only when
+	// it has nothing left: it is the read-ahead that is bounded, and for each
+	// channel the page that its callback works on and the one that is being
+	// read come on top. Default 64 MiB, 1 MiB to 64 GiB.
 	ReadAheadBytes int64
 	// ChannelsAtOnce bounds how many channels read and work at a time. They
-	// take turns: as long as others wait, a channel gives up its turn after
-	// each page; and always while a callback that failed waits to be called
+	// take turns: while others wait, a channel reads no further, and gives up
+	// its turn when it has settled what it had read; and always while a
+	// callback that failed waits to be called again. A callback that takes
+	// long holds its turn that long, and so does a read that the client tries
 	// again. Default 0: all at once. To 100,000.
 	ChannelsAtOnce int
 
@@ -68,8 +72,9 @@ type ProcessorConfig struct {
 	// was, or would have been: after its last callback has returned and the
 	// last checkpoint was tried, with how it ended: [EndDrained], asked back
 	// by the service or because Run ends; [EndFinished], read to its end;
-	// [EndLost], taken over by another client. It may block, and holds up
-	// the hand-over.
+	// [EndLost], taken over by another client, or stopped because the client
+	// was lost or the drain limit had passed: what was not committed comes
+	// again. It may block, and holds up the hand-over.
 	OnEnd func(ch *Channel, end End)
 
 	// Logger is told of connections, channels and failures. Default:

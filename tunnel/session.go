@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
 
-// stuck is after how long the log names the runs for which a session waits.
+// stuck is after how long the log tells of runs that were stopped and have not
+// returned, and how often.
 const stuck = 30 * time.Second
 
 // session is one connected client: its heartbeats and its runs. All of it
@@ -27,6 +29,8 @@ type session struct {
 	running  sync.WaitGroup
 	runsBase context.Context // of every run's context; outlives the soft stop
 
+	complaints *time.Ticker // about runs that have not returned
+
 	beating    bool // a heartbeat is under way
 	answers    chan answer
 	hangUp     context.CancelFunc // ends the heartbeat under way
@@ -40,8 +44,9 @@ type session struct {
 
 // run is one Consume under way.
 type run struct {
-	channel *Channel
-	cancel  context.CancelFunc
+	channel   *Channel
+	cancel    context.CancelFunc
+	stoppedAt time.Time // when cancel was called; zero: it was not
 }
 
 // runEnd is how a run ended.
@@ -83,6 +88,8 @@ func (s *session) serve(ctx context.Context) error {
 	defer s.running.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	s.complaints = time.NewTicker(stuck)
+	defer s.complaints.Stop()
 	stop := ctx.Done()
 	for {
 		if stop != nil && ctx.Err() != nil {
@@ -113,6 +120,8 @@ func (s *session) serve(ctx context.Context) error {
 			}
 		case <-timer.C:
 			s.do(s.machine.tick(time.Now()))
+		case <-s.complaints.C:
+			s.complain()
 		}
 	}
 }
@@ -213,7 +222,9 @@ func (s *session) do(actions []action) {
 			close(s.runs[a.channel].channel.draining)
 		case deedCancel:
 			s.log.Info("channel is stopped", "channel", a.channel)
-			s.runs[a.channel].cancel()
+			r := s.runs[a.channel]
+			r.stoppedAt = time.Now()
+			r.cancel()
 		case deedBeat:
 			s.early = true
 		}
@@ -253,17 +264,29 @@ func (s *session) abandon(why error) error {
 		<-s.answers
 	}
 	s.do(s.machine.disconnected(time.Now()))
-	timer := time.NewTicker(stuck)
-	defer timer.Stop()
 	for s.machine.runs() > 0 {
 		select {
 		case e := <-s.ends:
 			s.ended(e)
-		case <-timer.C:
-			s.log.Warn("channels were stopped, but Consume has not returned", "channels", len(s.runs))
+		case <-s.complaints.C:
+			s.complain()
 		}
 	}
 	return why
+}
+
+// complain has the log name the runs that keep this session waiting.
+func (s *session) complain() {
+	var late []string
+	for id, r := range s.runs {
+		if !r.stoppedAt.IsZero() && time.Since(r.stoppedAt) >= stuck {
+			late = append(late, id)
+		}
+	}
+	if len(late) > 0 {
+		slices.Sort(late)
+		s.log.Warn("channels were stopped, but their consumer or callback has not returned and is waited for", "count", len(late), "channels", late)
+	}
 }
 
 // leave says good-bye when every run has returned after a soft stop: what is
