@@ -720,10 +720,11 @@ func TestBaseDataShowWhatWasVisibleThen(t *testing.T) {
 	}
 	mustWrite(t, e, putOf("old", 1))
 	e.StepClock(60_000 * time.Second)
+	version := e.clock.now().UnixMilli()
 	for n := range 3 {
 		c := putOf("new", int64(n))
 		c.Action = tunnelpb.ActionType_UPDATE_ROW
-		c.Row.Columns[0].HasTimestamp, c.Row.Columns[0].Timestamp = true, e.clock.now().UnixMilli()-int64(n)
+		c.Row.Columns[0].HasTimestamp, c.Row.Columns[0].Timestamp = true, version-int64(n)
 		mustWrite(t, e, c)
 	}
 	e.StepClock(60_000 * time.Second)
