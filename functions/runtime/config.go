@@ -28,7 +28,7 @@ type Config struct {
 	// answer. Any other status is the function's failure, and so is a header
 	// x-fc-status that is not 200; the body then says why, best as
 	// {"errorMessage", "errorType"}. Each request comes on a connection of its
-	// own.
+	// own; a program that takes none any more is killed and started anew.
 	Custom bool
 	// Initialize has a program of a custom runtime get a POST to /initialize
 	// before its first event, as Function Compute does for a function with an

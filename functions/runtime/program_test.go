@@ -3,6 +3,7 @@ package runtime_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -29,7 +30,7 @@ func startProgram(t *testing.T, cfg runtime.Config) (*runtime.Runtime, *printed)
 
 func TestAProgramIsPostedEachEventAndItsBodyIsTheAnswer(t *testing.T) {
 	t.Parallel()
-	r, _ := startProgram(t, runtime.Config{Timeout: 1500 * time.Millisecond})
+	r, _ := startProgram(t, runtime.Config{Timeout: 59500 * time.Millisecond})
 	text := `{"Do":"echo","Text":"größer 🚰"}`
 	answers(t, r, []byte(text), text)
 	answers(t, r, event("nothing", ""), "")
@@ -47,7 +48,7 @@ func TestAProgramIsPostedEachEventAndItsBodyIsTheAnswer(t *testing.T) {
 	if err := json.Unmarshal(got, &told); err != nil {
 		t.Fatal(err)
 	}
-	if told["type"] != "application/octet-stream" || told["name"] != "orders" || told["path"] != "/invoke" || told["timeout"] != "2" ||
+	if told["type"] != "application/octet-stream" || told["name"] != "orders" || told["path"] != "/invoke" || told["timeout"] != "60" ||
 		told["request"] == "" || told["deadline"] < fmt.Sprint(before.UnixMilli()) {
 		t.Errorf("%v", told)
 	}
@@ -297,7 +298,7 @@ func TestAProgramsMarksAreLeftOutOfTheOutput(t *testing.T) {
 
 func TestInitializeIsForProgramsOnly(t *testing.T) {
 	_, err := runtime.Start(t.Context(), runtime.Config{Command: []string{alone}, Initialize: true, Output: io.Discard})
-	if e, ok := err.(*runtime.ConfigError); !ok || e.Field != "Initialize" {
+	if e, ok := errors.AsType[*runtime.ConfigError](err); !ok || e.Field != "Initialize" {
 		t.Error(err)
 	}
 }

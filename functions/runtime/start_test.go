@@ -88,7 +88,8 @@ func TestWhileNoProcessStartsEveryInvocationFailsAtOnceUntilOneDoes(t *testing.T
 	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	r, err := runtime.Start(t.Context(), runtime.Config{Command: []string{script}, Output: io.Discard, Logger: slog.New(slog.DiscardHandler)})
+	logged := newPrinted()
+	r, err := runtime.Start(t.Context(), runtime.Config{Command: []string{script}, Output: io.Discard, Logger: slog.New(slog.NewTextHandler(logged, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,6 +104,9 @@ func TestWhileNoProcessStartsEveryInvocationFailsAtOnceUntilOneDoes(t *testing.T
 	_ = fails[*runtime.ExitError](t, r, event("exit", ""))
 	if e := fails[*runtime.StartError](t, r, event("nothing", "")); e.Code != 5 {
 		t.Errorf("%+v", e)
+	}
+	for _, pause := range []string{"100ms", "200ms", "400ms"} {
+		logged.waitFor(t, "pause="+pause, 1)
 	}
 	if err := os.Remove(filepath.Join(dir, "broken")); err != nil {
 		t.Fatal(err)

@@ -109,6 +109,7 @@ func handle(w http.ResponseWriter, r *http.Request, o order, body []byte, prepar
 		w.Header().Set("x-fc-status", o.Text)
 		fmt.Fprint(w, `{"errorType":"OutOfStock","errorMessage":"no such order"}`)
 	case "fail":
+		w.Header().Set("Location", "/elsewhere")
 		http.Error(w, o.Text, o.Size)
 	case "early": // answers before it has read
 		w.Header().Set("x-fc-status", "200")
