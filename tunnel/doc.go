@@ -11,15 +11,35 @@
 // Credentials come from the environment, are given, or expire and are
 // replaced in time: [RefreshingCredentials].
 //
+// # First steps
+//
+//	client, err := tunnel.NewClient(tunnel.ClientConfig{
+//		Endpoint: "https://INSTANCE.REGION.ots.aliyuncs.com", Instance: "INSTANCE",
+//	})
+//	processor, err := tunnel.NewProcessor(client, tunnel.ProcessorConfig{Table: "orders", Tunnel: "feed"},
+//		func(ctx context.Context, ch *tunnel.Channel, records []tunnel.DecodedRecord) error {
+//			for _, r := range records {
+//				id, _ := r.KeyColumn("id")
+//				fmt.Println(r.Action, id)
+//			}
+//			return nil // or an error, to get the same records again
+//		})
+//	err = processor.Run(ctx) // until ctx ends
+//
+// The tunnel must be there: [Client.CreateTunnel] makes one. Package
+// emulator/emulatortest is a Tablestore for tests, without an account; a small
+// HeartbeatGap makes a processor quick there. Package plainbuffer has the
+// types of values.
+//
 // # What a processor promises
 //
 // No checkpoint passes a record for which the callback has not returned nil,
 // so that whoever takes a channel over, here or elsewhere, begins before it.
-// After a clean stop nothing comes twice; after a crash, when a channel is taken
-// over, or when the last commit fails, what was settled since the last
-// checkpoint does. The records of
-// a channel come in its log's order, so that those of a key are never out of
-// order; a channel's children come after it.
+// After a clean stop nothing comes twice; after a crash, when a channel is
+// taken over, or when the last commit fails, what was settled since the last
+// checkpoint does, in the same order again. The records of a channel come in
+// its log's order, so that no change of a key overtakes another; a channel's
+// children come after it.
 //
 // A callback that fails is called again in its place, and so is a read that
 // fails: neither ever closes a channel. The others go on meanwhile.

@@ -26,8 +26,8 @@ func ExampleProcessor() {
 	}, func(ctx context.Context, ch *tunnel.Channel, records []tunnel.DecodedRecord) error {
 		for _, r := range records {
 			id, _ := r.KeyColumn("id")
-			amount, _ := r.Column("amount")
-			fmt.Printf("%v %s: %d\n", r.Action, id.Bytes(), amount.Integer())
+			amount, _ := r.Column("amount") // amount.Integer() is its number
+			fmt.Printf("%v %v: %v\n", r.Action, id, amount)
 		}
 		return nil // or an error, to get the same records again
 	})
@@ -40,6 +40,34 @@ func ExampleProcessor() {
 	// Output:
 	// PutRow apples: 6
 	// PutRow pears: 5
+}
+
+// A role's credentials last an hour or so. Here a security token service is
+// asked in time, and requests never wait for it but the first.
+func ExampleRefreshingCredentials() {
+	assumeRole := func(context.Context) (id, secret, token string, expires time.Time, err error) {
+		return "STS.key", "secret", "token", time.Now().Add(time.Hour), nil
+	}
+	credentials, err := tunnel.NewRefreshingCredentials(func(ctx context.Context) (tunnel.Credentials, time.Time, error) {
+		id, secret, token, expires, err := assumeRole(ctx)
+		return tunnel.Credentials{AccessKeyID: id, AccessKeySecret: secret, SecurityToken: token}, expires, err
+	}, tunnel.RefreshConfig{Name: "role tunnel-reader"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer credentials.Close()
+	client, err := tunnel.NewClient(tunnel.ClientConfig{
+		Endpoint: "https://shop.cn-hangzhou.ots.aliyuncs.com", Instance: "shop",
+		Credentials: credentials,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	signsWith, err := credentials.Credentials(context.Background())
+	fmt.Println(signsWith, err)
+	// Output:
+	// access key STS.key (secret and security token hidden) <nil>
 }
 
 // openShop starts an emulator with a table and a tunnel of its rows.

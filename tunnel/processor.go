@@ -25,7 +25,10 @@ import (
 // records, and all slices in them, belong to the processor: they must not be
 // changed, and are used again once the callback has returned. The bytes that
 // names, strings and blobs point to are not: they, and
-// [DecodedRecord.Record], may be kept. A panic is not caught.
+// [DecodedRecord.Record], may be kept.
+//
+// A panic is not caught: it ends the program, and what was not committed
+// comes again.
 type Process func(ctx context.Context, ch *Channel, records []DecodedRecord) error
 
 // Processor consumes a tunnel with a callback: it reads ahead, decodes,

@@ -7,7 +7,12 @@
 // nothing once its slices have grown to the widest row seen.
 package plainbuffer
 
-import "math"
+import (
+	"encoding/hex"
+	"fmt"
+	"math"
+	"strconv"
+)
 
 // Type says what a [Value] holds. The numbers are the format's variant types.
 type Type uint8
@@ -63,6 +68,32 @@ func (v Value) Boolean() bool   { return v.bits != 0 }
 // Bytes is the content of a String (UTF-8) or Blob, nil for other types. It
 // aliases what was decoded.
 func (v Value) Bytes() []byte { return v.data }
+
+// String is the value as people read it: a String as it is, a Blob in
+// hexadecimal digits, what has no value by its type.
+func (v Value) String() string {
+	switch v.typ {
+	case Integer:
+		return strconv.FormatInt(v.Integer(), 10)
+	case Double:
+		return strconv.FormatFloat(v.Double(), 'g', -1, 64)
+	case Boolean:
+		return strconv.FormatBool(v.Boolean())
+	case String:
+		return string(v.data)
+	case Blob:
+		return hex.EncodeToString(v.data)
+	case InfMin:
+		return "InfMin"
+	case InfMax:
+		return "InfMax"
+	case AutoIncrement:
+		return "AutoIncrement"
+	case None:
+		return "None"
+	}
+	return fmt.Sprintf("Type(%#x)", uint8(v.typ))
+}
 
 // Op says what a cell does to its column. The numbers are the format's cell
 // types, but for Put, which the format leaves out.

@@ -2,6 +2,8 @@ package plainbuffer
 
 import (
 	"errors"
+	"fmt"
+	"math"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -44,6 +46,19 @@ func TestAValueThatStandsAloneHasTheBytesThatTheOfficialClientWrites(t *testing.
 	} {
 		if got, want := string(AppendValue(nil, tt.value)), string(unhex(t, tt.bytes)); got != want {
 			t.Errorf("%#v: % x, want % x", tt.value, got, want)
+		}
+	}
+}
+
+func TestAValuePrintsAsPeopleReadIt(t *testing.T) {
+	for want, v := range map[string]Value{
+		"-2": IntegerValue(-2), "1.5": DoubleValue(1.5), "NaN": DoubleValue(math.NaN()), "true": BooleanValue(true), "false": BooleanValue(false),
+		"é": StringValue("é"), "00ff": BlobValue([]byte{0, 255}),
+		"InfMin": BoundValue(InfMin), "InfMax": BoundValue(InfMax), "AutoIncrement": BoundValue(AutoIncrement),
+		"None": NoValue(), "Type(0x55)": {typ: 0x55},
+	} {
+		if got := fmt.Sprint(v); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }
