@@ -156,7 +156,6 @@ func (c *consumption) run(ctx context.Context) (End, error) {
 			drains = nil
 			c.commit(hard)
 		case <-tick.C:
-			c.refused = false
 			c.commit(hard)
 		case <-ctx.Done():
 			return EndLost, ctx.Err()

@@ -88,6 +88,25 @@ func TestACallbackThatNeverReturnsIsWaitedForAndComplainedOf(t *testing.T) {
 	})
 }
 
+func TestRunReturnsAfterTheLastReportOfTheTimeLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, emulator.Config{}, tunnel.Stream)
+		release := make(chan struct{})
+		c := s.start(tunnel.ProcessorConfig{Expiry: tunnel.ExpiryConfig{Report: func(tunnel.Expiry) { <-release }}}, newHistory().process)
+		time.Sleep(time.Minute)
+		c.cancel()
+		time.Sleep(time.Minute)
+		select {
+		case err := <-c.result:
+			t.Errorf("Run returned while Report was called: %v", err)
+			close(release)
+		default:
+			close(release)
+			c.stop()
+		}
+	})
+}
+
 func TestAStopDoesNotWaitForACommitThatIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t, emulator.Config{}, tunnel.BaseData)
@@ -122,11 +141,66 @@ func TestACommitThatIsRefusedAtTheEndIsTriedAtTheInterval(t *testing.T) {
 			OnEnd:              func(*tunnel.Channel, tunnel.End) { ended = time.Since(s.began) },
 		}, newHistory().process)
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if ended < 2*time.Minute || ended > 2*time.Minute+10*time.Second {
 			t.Errorf("it ended after %v", ended)
 		}
 		equal(t, "commits", 3, len(s.called(checkpointed)))
 		c.stop()
+	})
+}
+
+func TestTheLastCommitIsTriedThoughTheOneBeforeItWasRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, emulator.Config{PageRecords: 1}, tunnel.Stream)
+		s.puts(3)
+		var refused atomic.Int64
+		s.refuses(func(r *http.Request, w http.ResponseWriter) bool {
+			return r.URL.Path == checkpointed && refused.Add(1) <= 1 && reject(w, r, 403, tunnel.CodePermissionDenied)
+		})
+		h := newHistory()
+		h.before = func(context.Context, *tunnel.Channel, []tunnel.DecodedRecord) error {
+			time.Sleep(20 * time.Second)
+			return nil
+		}
+		c := s.start(tunnel.ProcessorConfig{CheckpointInterval: 10 * time.Minute}, h.process)
+		time.Sleep(30 * time.Second)
+		c.stop() // the commit of the first page is refused, while the second is settled
+		equal(t, "settled", 2, h.count())
+
+		again := newHistory()
+		c = s.start(tunnel.ProcessorConfig{}, again.process)
+		time.Sleep(time.Minute)
+		c.stop()
+		equal(t, "what comes again", map[string][]string{"order-002": {"PutRow 2"}}, again.seen())
+	})
+}
+
+func TestAChannelHasOneCommitUnderWayAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, emulator.Config{PageRecords: 1}, tunnel.Stream)
+		s.puts(30)
+		var now, most atomic.Int64
+		s.refuses(func(r *http.Request, w http.ResponseWriter) bool {
+			if r.URL.Path != checkpointed {
+				return false
+			}
+			most.Store(max(most.Load(), now.Add(1)))
+			defer now.Add(-1)
+			time.Sleep(3 * time.Second)
+			s.emulator.ServeHTTP(w, r)
+			return true
+		})
+		h := newHistory()
+		h.before = func(context.Context, *tunnel.Channel, []tunnel.DecodedRecord) error {
+			time.Sleep(400 * time.Millisecond)
+			return nil
+		}
+		c := s.start(tunnel.ProcessorConfig{CheckpointInterval: 100 * time.Millisecond}, h.process)
+		time.Sleep(time.Minute)
+		c.stop()
+		equal(t, "records", each(30), h.seen())
+		equal(t, "commits at a time", 1, most.Load())
 	})
 }
 
