@@ -199,6 +199,25 @@ func TestAFirstFetchThatFailsAnswersThoseWhoWaitAndIsRepeated(t *testing.T) {
 	})
 }
 
+func TestEachOutageOfTheSourceBeginsWithTheShortestWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer(time.Hour)
+		i.fails = func(n int) error {
+			if n != 5 {
+				return errors.New("the token service stumbles")
+			}
+			return nil
+		}
+		refreshing(t, i, tunnel.RefreshConfig{})
+		time.Sleep(15*time.Second + 50*time.Minute + 2*time.Second)
+		due := 15*time.Second + 50*time.Minute
+		equal(t, "fetches", []time.Duration{
+			0, time.Second, 3 * time.Second, 7 * time.Second, 15 * time.Second,
+			due, due + time.Second,
+		}, i.times())
+	})
+}
+
 func TestCredentialsThatAreOfNoUseCountAsAFailure(t *testing.T) {
 	for name, tt := range map[string]struct {
 		fetch tunnel.FetchCredentials

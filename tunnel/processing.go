@@ -23,27 +23,24 @@ var _ Consumer = (*processing)(nil)
 
 // Consume makes processing a [Consumer].
 func (p *processing) Consume(ctx context.Context, ch *Channel) (End, error) {
-	p.counts.channels.Add(1)
-	defer p.counts.channels.Add(-1)
-	view := ch.view()
-	if p.cfg.OnOpen != nil {
-		p.cfg.OnOpen(view)
-	}
 	c := &consumption{
 		p:    p.Processor,
 		ch:   ch,
-		view: view,
+		view: ch.view(),
 		log:  p.cfg.Logger.With("tunnel_id", ch.TunnelID(), "channel", ch.ID()),
 	}
 	p.keep(c, true)
+	defer p.keep(c, false)
+	if p.cfg.OnOpen != nil {
+		p.cfg.OnOpen(c.view)
+	}
 	end, err := c.run(ctx)
-	p.keep(c, false)
 	if errors.Is(err, CodeTunnelExpired) {
 		p.once.Do(func() { p.expired = err })
 		p.stop()
 	}
 	if p.cfg.OnEnd != nil {
-		p.cfg.OnEnd(view, end)
+		p.cfg.OnEnd(c.view, end)
 	}
 	return end, err
 }
@@ -129,7 +126,7 @@ func (c *consumption) run(ctx context.Context) (End, error) {
 	tick := time.NewTicker(cfg.CheckpointInterval)
 	defer tick.Stop()
 	for {
-		if settled == nil {
+		if settled == nil && ctx.Err() == nil {
 			if end, ok := c.ended(soft, hard); ok {
 				return end, nil
 			}

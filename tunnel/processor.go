@@ -45,7 +45,7 @@ type Processor struct {
 	counts  processorCounts
 	expiry  atomic.Pointer[Expiry]
 
-	mu   sync.Mutex
+	mu   sync.Mutex // guards open; nothing blocks while it is held
 	open map[*consumption]struct{}
 }
 
@@ -161,7 +161,6 @@ func (p *Processor) unsettled() map[string]time.Time {
 
 // processorCounts are what [Stats] tells.
 type processorCounts struct {
-	channels                                  atomic.Int64
 	pages, read, settled, failures, checksums atomic.Int64
 	commits, held                             atomic.Int64
 }
@@ -183,9 +182,12 @@ type Stats struct {
 
 // Stats tells what has been done so far.
 func (p *Processor) Stats() Stats {
+	p.mu.Lock()
+	channels := len(p.open)
+	p.mu.Unlock()
 	c := &p.counts
 	return Stats{
-		Channels:  int(c.channels.Load()),
+		Channels:  channels,
 		Held:      c.held.Load(),
 		Pages:     c.pages.Load(),
 		Read:      c.read.Load(),

@@ -28,11 +28,36 @@ func TestTheDrainLimitEndsTheCallbacksContext(t *testing.T) {
 			ends = time.Since(s.began)
 			return ctx.Err()
 		}
-		c := s.start(tunnel.ProcessorConfig{DrainLimit: 20 * time.Second}, h.process)
+		var how []tunnel.End
+		c := s.start(tunnel.ProcessorConfig{
+			DrainLimit: 20 * time.Second,
+			OnEnd:      func(_ *tunnel.Channel, e tunnel.End) { how = append(how, e) },
+		}, h.process)
 		time.Sleep(time.Minute)
 		c.stop()
 		equal(t, "times", []time.Duration{time.Minute, time.Minute + 20*time.Second}, []time.Duration{drains, ends})
 		equal(t, "commits", 0, len(s.called(checkpointed)))
+		equal(t, "ends", []tunnel.End{tunnel.EndLost}, how)
+		equal(t, "failures", 0, c.processor.Stats().Failures) // it was stopped
+		equal(t, "warnings", 0, s.log.said("WARN the callback failed"))
+	})
+}
+
+func TestAStopDoesNotWaitForACheckpointThatCannotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, emulator.Config{}, tunnel.Stream)
+		s.refuses(func(r *http.Request, w http.ResponseWriter) bool {
+			return r.URL.Path == opens && reject(w, r, 403, tunnel.CodePermissionDenied)
+		})
+		var ends []tunnel.End
+		c := s.start(tunnel.ProcessorConfig{OnEnd: func(_ *tunnel.Channel, e tunnel.End) { ends = append(ends, e) }}, newHistory().process)
+		time.Sleep(10 * time.Minute)
+		stopped := time.Now()
+		c.stop()
+		equal(t, "ends", []tunnel.End{tunnel.EndDrained}, ends)
+		if d := time.Since(stopped); d > 10*time.Second {
+			t.Errorf("the stop took %v", d)
+		}
 	})
 }
 
