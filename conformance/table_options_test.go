@@ -374,6 +374,9 @@ func TestATableIsCutIntoPartsOfASize(t *testing.T) {
 	if a, err = split(nothing); err != nil {
 		t.Fatal(err)
 	}
+	if at := a.Splits[0].Location; len(at) != 32 {
+		t.Errorf("the first part is at %q", at)
+	}
 	var bounds []any
 	for _, s := range a.Splits[1:] {
 		bounds = append(bounds, s.LowerBound.PrimaryKeys[0].Value)

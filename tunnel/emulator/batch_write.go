@@ -59,17 +59,12 @@ func (e *Emulator) checkBatch(q *tablepb.BatchWriteRowRequest) ([]tableBatch, er
 			return nil, failf(codeParameterInvalid, "No operation is specified for table: '%s'.", in.GetTableName())
 		}
 		rows += len(in.GetRows())
-		for _, r := range in.GetRows() {
-			size += len(r.GetRowChange())
-		}
 	}
 	switch {
 	case rows == 0:
 		return nil, failf(codeParameterInvalid, "No row is specified in BatchWriteRow.")
 	case rows > maxBatchRows:
 		return nil, failf(codeParameterInvalid, "Rows count exceeds the upper limit: %d.", maxBatchRows)
-	case size > maxBatchBytes:
-		return nil, failf(codeParameterInvalid, "The total data size of BatchWriteRow exceeds the limit: %d, limit size: %d.", size, maxBatchBytes)
 	}
 	var batch []tableBatch
 	for _, in := range q.GetTables() {
@@ -79,8 +74,13 @@ func (e *Emulator) checkBatch(q *tablepb.BatchWriteRowRequest) ([]tableBatch, er
 		}
 		b := tableBatch{table: t}
 		for _, r := range in.GetRows() {
-			w, err := t.check(actions[r.GetType()], r.GetRowChange(), r.GetCondition(), r.GetReturnContent())
-			if fail, ok := errors.AsType[*Error](err); err != nil && (!ok || fail.Code != codeInvalidPK) {
+			w, err := newWrite(actions[r.GetType()], r.GetRowChange(), r.GetCondition(), r.GetReturnContent())
+			if err != nil {
+				return nil, err
+			}
+			size += w.dataSize()
+			err = t.fits(w)
+			if err != nil && !isInvalidPK(err) {
 				return nil, err
 			}
 			b.writes, b.errs = append(b.writes, w), append(b.errs, err)
@@ -90,7 +90,17 @@ func (e *Emulator) checkBatch(q *tablepb.BatchWriteRowRequest) ([]tableBatch, er
 		}
 		batch = append(batch, b)
 	}
+	if size > maxBatchBytes {
+		return nil, failf(codeParameterInvalid, "The total data size of BatchWriteRow request exceeds the limit, limit size: %d, data size: %d.", maxBatchBytes, size)
+	}
 	return batch, nil
+}
+
+// isInvalidPK says whether a key does not fit its table: that fails a row of a
+// batch and not the batch.
+func isInvalidPK(err error) bool {
+	fail, ok := errors.AsType[*Error](err)
+	return ok && fail.Code == codeInvalidPK
 }
 
 // checkIncrements refuses a batch that changes a row in another way too when

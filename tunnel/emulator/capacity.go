@@ -28,6 +28,18 @@ func (w *write) consumed() *tablepb.ConsumedCapacity {
 
 func units(bytes int) int32 { return int32(max(1, (bytes+4095)/4096)) }
 
+// dataSize is how many bytes of a batch the write is: those of names and values,
+// and 8 for each version that is named.
+func (w *write) dataSize() int {
+	n := dataSize(w.row.Key) + dataSize(w.row.Columns)
+	for _, c := range w.row.Columns {
+		if c.HasTimestamp {
+			n += 8
+		}
+	}
+	return n
+}
+
 // dataSize is how many bytes the service counts for cells: of names and
 // values. It counts the versions too where there are many; that is left out.
 func dataSize(cells []plainbuffer.Cell) int {

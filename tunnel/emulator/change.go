@@ -3,6 +3,7 @@ package emulator
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/culvertio/culvert/tunnel/emulator/tablepb"
@@ -16,6 +17,8 @@ const (
 	maxColumnBytes = 2 << 20 // of a string or binary attribute column
 	maxColumns     = 1024
 	maxNameLength  = 255
+
+	endOfVersions = math.MaxInt64 / 1000 // milliseconds
 )
 
 // write is a change that has been checked, but for what depends on the table's
@@ -33,9 +36,9 @@ type write struct {
 	returnColumns []string
 }
 
-// decode makes a write of an encoded row, which it keeps, and checks
-// everything that can be checked without looking at the table's rows.
-func (t *table) decode(action tunnelpb.ActionType, encoded []byte) (*write, error) {
+// decodeWrite makes a write of an encoded row, which it keeps, and checks
+// everything that can be checked without looking at a table.
+func decodeWrite(action tunnelpb.ActionType, encoded []byte) (*write, error) {
 	w := &write{action: action, size: len(encoded)}
 	if err := w.row.Decode(encoded); err != nil {
 		return nil, failf(codeParameterInvalid, "Invalid row: %v.", err)
@@ -44,7 +47,7 @@ func (t *table) decode(action tunnelpb.ActionType, encoded []byte) (*write, erro
 	if action != tunnelpb.ActionType_DELETE_ROW {
 		placeholder = []plainbuffer.Type{plainbuffer.AutoIncrement}
 	}
-	if err := t.checkKey(w.row.Key, placeholder...); err != nil {
+	if err := checkKey(w.row.Key, placeholder...); err != nil {
 		return nil, err
 	}
 	if w.row.HasSequence {
@@ -71,46 +74,87 @@ func (t *table) decode(action tunnelpb.ActionType, encoded []byte) (*write, erro
 		return nil, failf(codeParameterInvalid, "The number of attribute columns exceeds the limit, limit count: %d, column count: %d.", maxColumns, len(w.row.Columns))
 	}
 	for i := range w.row.Columns {
-		if err := t.checkColumn(action, &w.row.Columns[i]); err != nil {
+		if err := checkColumn(action, &w.row.Columns[i]); err != nil {
 			return nil, err
 		}
 	}
 	return w, w.checkIncrements()
 }
 
-// checkKey checks a key against the schema. It may hold types without a value
-// only if they are named: a bound of a range holds InfMin and InfMax, a row to
-// come AutoIncrement.
-func (t *table) checkKey(key []plainbuffer.Cell, valueless ...plainbuffer.Type) error {
-	if len(key) != len(t.key) {
-		return failf(codeInvalidPK, "Validate PK size fail. Input: %d, Meta: %d.", len(key), len(t.key))
+// fits checks a write against the schema.
+func (t *table) fits(w *write) error {
+	if err := t.fitsKey(w.row.Key); err != nil {
+		return err
 	}
-	for i, c := range key {
-		k := t.key[i]
-		if string(c.Name) != k.Name {
-			return failf(codeInvalidPK, "Validate PK name fail. Input: %s, Meta: %s.", c.Name, k.Name)
-		}
-		switch v := c.Value; {
-		case v.Type() == plainbuffer.InfMin || v.Type() == plainbuffer.InfMax || v.Type() == plainbuffer.AutoIncrement:
-			if !slices.Contains(valueless, v.Type()) || v.Type() == plainbuffer.AutoIncrement && !k.AutoIncrement {
-				return failf(codeParameterInvalid, "%s is an invalid type for the primary key.", typeName(v.Type()))
-			}
-		case v.Type() != k.Type:
-			return failf(codeInvalidPK, "Validate PK type fail. Input: %s, Meta: %s.", typeName(v.Type()), typeName(k.Type))
-		case len(v.Bytes()) > maxKeyBytes:
-			return failf(codeParameterInvalid, "The length of primary key column: '%s' exceeds the MaxLength:%d with CurrentLength:%d.", k.Name, maxKeyBytes, len(v.Bytes()))
+	for _, c := range w.row.Columns {
+		if slices.ContainsFunc(t.key, func(k KeyColumn) bool { return k.Name == string(c.Name) }) {
+			return failf(codeParameterInvalid, "Duplicated attribute column name with primary key column: '%s'.", c.Name)
 		}
 	}
 	return nil
 }
 
-// checkColumn checks one column of a put or an update.
-func (t *table) checkColumn(action tunnelpb.ActionType, c *plainbuffer.Cell) error {
-	if len(c.Name) == 0 || len(c.Name) > maxNameLength {
-		return invalidColumnName(c.Name)
+// checkKey checks what any key must be. It may hold types without a value only
+// if they are named: a bound of a range holds InfMin and InfMax, a row to come
+// AutoIncrement.
+func checkKey(key []plainbuffer.Cell, valueless ...plainbuffer.Type) error {
+	switch {
+	case len(key) == 0:
+		return failf(codeParameterInvalid, "Cell data broken, empty PK.")
+	case len(key) > maxKeyColumns:
+		return keyColumnsOutOfRange()
 	}
-	if slices.ContainsFunc(t.key, func(k KeyColumn) bool { return k.Name == string(c.Name) }) {
-		return failf(codeParameterInvalid, "Duplicated attribute column name with primary key column: '%s'.", c.Name)
+	for _, c := range key {
+		switch v := c.Value; {
+		case v.Type() == plainbuffer.InfMin || v.Type() == plainbuffer.InfMax || v.Type() == plainbuffer.AutoIncrement:
+			if !slices.Contains(valueless, v.Type()) {
+				return invalidKeyType(v.Type())
+			}
+		case len(v.Bytes()) > maxKeyBytes:
+			return failf(codeParameterInvalid, "The length of primary key column: '%s' exceeds the MaxLength:%d with CurrentLength:%d.", c.Name, maxKeyBytes, len(v.Bytes()))
+		}
+	}
+	return nil
+}
+
+// fitsKey checks a key against the schema.
+func (t *table) fitsKey(key []plainbuffer.Cell) error {
+	if len(key) != len(t.key) {
+		return failf(codeInvalidPK, "Validate PK size fail. Input: %d, Meta: %d.", len(key), len(t.key))
+	}
+	for i, c := range key {
+		k, typ := t.key[i], c.Value.Type()
+		if string(c.Name) != k.Name {
+			return failf(codeInvalidPK, "Validate PK name fail. Input: %s, Meta: %s.", c.Name, k.Name)
+		}
+		switch typ {
+		case plainbuffer.InfMin, plainbuffer.InfMax, k.Type:
+		case plainbuffer.AutoIncrement:
+			if !k.AutoIncrement {
+				return invalidKeyType(typ)
+			}
+		default:
+			return failf(codeInvalidPK, "Validate PK type fail. Input: %s, Meta: %s.", typeName(typ), typeName(k.Type))
+		}
+	}
+	return nil
+}
+
+func keyColumnsOutOfRange() *Error {
+	return failf(codeParameterInvalid, "The number of primary key columns must be in range: [1, %d].", maxKeyColumns)
+}
+
+func invalidKeyType(t plainbuffer.Type) *Error {
+	return failf(codeParameterInvalid, "%s is an invalid type for the primary key.", typeName(t))
+}
+
+// checkColumn checks one column of a put or an update.
+func checkColumn(action tunnelpb.ActionType, c *plainbuffer.Cell) error {
+	if err := checkColumnName(string(c.Name)); err != nil {
+		return err
+	}
+	if c.HasTimestamp && (c.Timestamp < 0 || c.Timestamp >= endOfVersions) {
+		return failf(codeParameterInvalid, "Timestamp must be in range [0, INT64_MAX/1000).")
 	}
 	if c.Op != plainbuffer.Put && action != tunnelpb.ActionType_UPDATE_ROW {
 		return failf(codeParameterInvalid, "Only an update deletes or increments columns: '%s'.", c.Name)
@@ -147,7 +191,16 @@ func checkValue(name []byte, v plainbuffer.Value) error {
 	return nil
 }
 
-func invalidColumnName(name []byte) *Error {
+// checkColumnName checks the name of an attribute column. It may hold nearly
+// anything: what the tests of the service's SDKs find refused begins with #.
+func checkColumnName(name string) error {
+	if len(name) == 0 || len(name) > maxNameLength || name[0] == '#' {
+		return invalidColumnName(name)
+	}
+	return nil
+}
+
+func invalidColumnName(name string) *Error {
 	return failf(codeParameterInvalid, "Invalid column name: '%s'.", name)
 }
 

@@ -75,7 +75,7 @@ func (t *table) keyOf(w *write, now time.Time) []plainbuffer.Cell {
 // there is none.
 func (t *table) judge(w *write, key []plainbuffer.Cell, before *row, now time.Time) (change, error) {
 	if w.action == tunnelpb.ActionType_UPDATE_ROW && !t.allowUpdate {
-		return change{}, failf(codeParameterInvalid, "The table does not allow UpdateRow: its option allow_update is false.")
+		return change{}, failf(codeParameterInvalid, "Update operation is not allowed in this table")
 	}
 	if err := w.judgeExpectation(t); err != nil {
 		return change{}, err
@@ -150,7 +150,7 @@ func (w *write) judgeExpectation(t *table) error {
 func (w *write) judgeVersions(first, end int64) error {
 	for _, c := range w.row.Columns {
 		if c.Op == plainbuffer.Put && c.HasTimestamp && (c.Timestamp < first || c.Timestamp >= end) {
-			return failf(codeParameterInvalid, "The version of column '%s' is %d: it must be in range: [%d, %d).", c.Name, c.Timestamp, first, end)
+			return failf(codeParameterInvalid, "Invalid timestamp. Cell:%s. Timestamp:%d. MinTimestamp:%d. MaxTimestamp:%d.", c.Name, c.Timestamp, first, end)
 		}
 	}
 	return nil

@@ -16,7 +16,7 @@ type definedColumn struct {
 }
 
 // maxDefinedColumns is the service's limit.
-const maxDefinedColumns = 64
+const maxDefinedColumns = 32
 
 // define gives a table's defined columns with more of them.
 func (t *table) define(defined []definedColumn, more []*tablepb.DefinedColumnSchema) ([]definedColumn, error) {
@@ -25,7 +25,7 @@ func (t *table) define(defined []definedColumn, more []*tablepb.DefinedColumnSch
 		name := m.GetName()
 		switch {
 		case len(name) == 0 || len(name) > maxNameLength:
-			return nil, invalidColumnName([]byte(name))
+			return nil, invalidColumnName(name)
 		case slices.ContainsFunc(t.key, func(k KeyColumn) bool { return k.Name == name }):
 			return nil, failf(codeParameterInvalid, "Duplicated defined column name with primary key column: '%s'.", name)
 		case slices.ContainsFunc(defined, func(d definedColumn) bool { return d.name == name }):
@@ -34,7 +34,7 @@ func (t *table) define(defined []definedColumn, more []*tablepb.DefinedColumnSch
 		defined = append(defined, definedColumn{name, m.GetType()})
 	}
 	if len(defined) > maxDefinedColumns {
-		return nil, failf(codeParameterInvalid, "The number of defined columns exceeds the limit, limit count: %d, column count: %d.", maxDefinedColumns, len(defined))
+		return nil, failf(codeParameterInvalid, "The number of defined columns must be in range: [0, %d].", maxDefinedColumns)
 	}
 	return defined, nil
 }

@@ -280,12 +280,15 @@ func (e *Emulator) Write(table string, c Change) (err error) {
 	if e.closed.Load() {
 		return errClosed()
 	}
+	w, err := decodeWrite(c.Action, plainbuffer.Append(nil, &c.Row))
+	if err != nil {
+		return err
+	}
 	t, err := e.table(table)
 	if err != nil {
 		return err
 	}
-	w, err := t.decode(c.Action, plainbuffer.Append(nil, &c.Row))
-	if err != nil {
+	if err := t.fits(w); err != nil {
 		return err
 	}
 	_, err = t.write(w)
@@ -308,14 +311,22 @@ func (e *Emulator) table(name string) (*table, error) {
 	defer e.mu.RUnlock()
 	t, ok := e.tables[name]
 	if !ok {
-		return nil, noObject()
+		return nil, absentTable(name)
 	}
 	return t, nil
 }
 
-// noObject is the table API's error for a table that is not there.
-func noObject() *Error {
+// absentTable is the table API's error for a table that is not there, or cannot
+// be.
+func absentTable(name string) *Error {
+	if !nameForm.MatchString(name) {
+		return invalidTableName(name)
+	}
 	return failf(codeObjectNotExist, "Requested table does not exist.")
+}
+
+func invalidTableName(name string) *Error {
+	return failf(codeParameterInvalid, "Invalid table name: '%s'.", name)
 }
 
 // newID makes a UUID.

@@ -147,8 +147,8 @@ type comparison struct {
 }
 
 func parseComparison(q *tablepb.SingleColumnValueFilter) (condition, error) {
-	if n := len(q.GetColumnName()); n == 0 || n > maxNameLength {
-		return nil, invalidColumnName([]byte(q.GetColumnName()))
+	if err := checkColumnName(q.GetColumnName()); err != nil {
+		return nil, err
 	}
 	with, err := plainbuffer.DecodeValue(q.GetColumnValue())
 	if err != nil {

@@ -186,7 +186,7 @@ func (e *Emulator) inject(w http.ResponseWriter, r *http.Request, body []byte, p
 		if size == 0 {
 			break // nothing to cut: no answer at all
 		}
-		e.head(w, r, http.StatusOK, answer)
+		e.head(w, r, http.StatusOK, answer, true)
 		writePieces(w, [][]byte{slices.Concat(answer...)[:size/2]})
 		_ = http.NewResponseController(w).Flush()
 	}

@@ -36,8 +36,16 @@ type rowQuery interface {
 }
 
 func selectionOf(q rowQuery) (selection, error) {
+	for _, name := range q.GetColumnsToGet() {
+		if err := checkColumnName(name); err != nil {
+			return selection{}, err
+		}
+	}
 	r, n := q.GetTimeRange(), q.GetMaxVersions()
 	if r == nil && n == 0 {
+		if _, ok := q.(*tablepb.TableInBatchGetRowRequest); ok {
+			return selection{}, failf(codeParameterInvalid, "No version condition is specified while querying row.")
+		}
 		return selection{}, failf(codeParameterInvalid, "No version condition is specified.")
 	}
 	if n < 0 {
@@ -148,8 +156,17 @@ func (t *table) read(s *selection, key []plainbuffer.Cell) (*tablepb.ConsumedCap
 	return consumedReading(size), encoded
 }
 
-// decodeKey decodes a key, or a bound of a range.
+// decodeKey decodes a key of the table, or a bound of a range.
 func (t *table) decodeKey(encoded []byte, bound bool) ([]plainbuffer.Cell, error) {
+	key, err := parseKey(encoded, bound)
+	if err != nil {
+		return nil, err
+	}
+	return key, t.fitsKey(key)
+}
+
+// parseKey decodes a key, or a bound of a range, of whatever table.
+func parseKey(encoded []byte, bound bool) ([]plainbuffer.Cell, error) {
 	var r plainbuffer.Row
 	if err := r.Decode(encoded); err != nil {
 		return nil, failf(codeParameterInvalid, "Invalid primary key: %v.", err)
@@ -158,7 +175,7 @@ func (t *table) decodeKey(encoded []byte, bound bool) ([]plainbuffer.Cell, error
 		return nil, failf(codeParameterInvalid, "A primary key holds no attribute columns.")
 	}
 	if bound {
-		return r.Key, t.checkKey(r.Key, plainbuffer.InfMin, plainbuffer.InfMax)
+		return r.Key, checkKey(r.Key, plainbuffer.InfMin, plainbuffer.InfMax)
 	}
-	return r.Key, t.checkKey(r.Key)
+	return r.Key, checkKey(r.Key)
 }

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/culvertio/culvert/tunnel/emulator/tablepb"
@@ -35,5 +36,27 @@ func TestAReadThatIsNotRightIsToldWhy(t *testing.T) {
 			_, err := call[tablepb.GetRowResponse](t, e, "/GetRow", q)
 			wantCode(t, err, tt.code)
 		})
+	}
+}
+
+func TestABatchLooksAtNothingOfATableWithoutKeys(t *testing.T) {
+	e := newEmulator(t, Config{})
+	newTableOf(t, e, 1)
+	here := &tablepb.TableInBatchGetRowRequest{TableName: new("t")}
+	elsewhere := &tablepb.TableInBatchGetRowRequest{TableName: new("1st"), MaxVersions: new(int32(-1)), Token: [][]byte{[]byte("t")}}
+	q := &tablepb.BatchGetRowRequest{Tables: []*tablepb.TableInBatchGetRowRequest{here, elsewhere}}
+	a := must[tablepb.BatchGetRowResponse](t, e, "/BatchGetRow", q)
+	for i, in := range q.GetTables() {
+		if out := a.GetTables()[i]; out.GetTableName() != in.GetTableName() || len(out.GetRows()) != 0 {
+			t.Errorf("of %s it read %v", in.GetTableName(), out)
+		}
+	}
+	for _, in := range q.GetTables() {
+		in.PrimaryKey = [][]byte{plainbuffer.Append(nil, &plainbuffer.Row{Key: keyOf("a")})}
+	}
+	_, err := call[tablepb.BatchGetRowResponse](t, e, "/BatchGetRow", q)
+	wantCode(t, err, codeParameterInvalid)
+	if !strings.HasSuffix(err.Error(), "No version condition is specified while querying row.") {
+		t.Error(err)
 	}
 }

@@ -101,7 +101,7 @@ func parse(body []byte, m proto.Message) error {
 func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer, err := e.answer(w, r)
 	if err == nil {
-		e.head(w, r, http.StatusOK, answer)
+		e.head(w, r, http.StatusOK, answer, true)
 		writePieces(w, answer)
 		return
 	}
@@ -122,7 +122,7 @@ func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// A message that quotes a request's bytes need not be UTF-8.
 		b = []byte(fail.Code)
 	}
-	e.head(w, r, fail.httpStatus(), [][]byte{b})
+	e.head(w, r, fail.httpStatus(), [][]byte{b}, fail.Code != codeAuthFailed)
 	writePieces(w, [][]byte{b})
 	e.config.Logger.LogAttrs(r.Context(), slog.LevelDebug, "request refused",
 		slog.String("path", r.URL.Path), slog.String("code", fail.Code), slog.String("message", fail.Message))
@@ -175,8 +175,10 @@ func (e *Emulator) answer(w http.ResponseWriter, r *http.Request) ([][]byte, err
 }
 
 // head writes an answer's status and headers. The answers of the table API
-// carry what its clients verify: the body's MD5, the date, and a signature.
-func (e *Emulator) head(w http.ResponseWriter, r *http.Request, status int, body [][]byte) {
+// carry what its clients verify: the body's MD5, the date, and a signature,
+// if the answer is not that nobody knows who asks. The client for Python wants
+// it of refusals too.
+func (e *Emulator) head(w http.ResponseWriter, r *http.Request, status int, body [][]byte, signed bool) {
 	h := w.Header()
 	h.Set(sign.RequestID, newID())
 	h.Set("Content-Type", "application/x-protobuf")
@@ -189,7 +191,7 @@ func (e *Emulator) head(w http.ResponseWriter, r *http.Request, status int, body
 		h.Set(sign.ContentMD5, base64.StdEncoding.EncodeToString(sum.Sum(nil)))
 		h.Set(sign.Date, time.Now().UTC().Format(sign.DateLayout))
 		h.Set("x-ots-contenttype", "protocol buffer")
-		if e.config.AccessKeySecret != "" && status == http.StatusOK {
+		if e.config.AccessKeySecret != "" && signed {
 			h.Set("Authorization", "OTS "+e.config.AccessKeyID+":"+signAnswer(e.config.AccessKeySecret, r.URL.Path, h))
 		}
 	}

@@ -88,31 +88,60 @@ func TestARequestThatIsNotRightIsToldWhy(t *testing.T) {
 	}
 }
 
-// The table clients of other languages verify answers by these headers.
+// The table clients of other languages verify answers by these headers, those
+// that refuse something too.
 func TestTableAnswersAreSigned(t *testing.T) {
 	e := newEmulator(t, Config{AccessKeyID: "id", AccessKeySecret: "s3cr3t"})
 	newTableOf(t, e, 1)
-	w := httptest.NewRecorder()
-	e.ServeHTTP(w, request("/ListTable", "local", "id", "s3cr3t", nil))
-	h := w.Header()
-	sum := md5.Sum(w.Body.Bytes())
-	if h.Get("x-ots-contentmd5") != base64.StdEncoding.EncodeToString(sum[:]) {
-		t.Error("the MD5 is not the body's")
+	expecting, err := proto.Marshal(&tablepb.DeleteRowRequest{
+		TableName:  new("t"),
+		PrimaryKey: plainbuffer.Append(nil, &plainbuffer.Row{Key: keyOf("a")}),
+		Condition:  &tablepb.Condition{RowExistence: tablepb.RowExistenceExpectation_EXPECT_EXIST.Enum()},
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if at, err := time.Parse(sign.DateLayout, h.Get("x-ots-date")); err != nil || time.Since(at).Abs() > time.Minute {
-		t.Errorf("date %q", h.Get("x-ots-date"))
-	}
-	text := ""
-	for _, name := range []string{"x-ots-contentmd5", "x-ots-contenttype", "x-ots-date", "x-ots-requestid"} {
-		if h.Get(name) == "" {
-			t.Errorf("%s is missing", name)
+	for _, tt := range []struct {
+		path   string
+		id     string
+		body   []byte
+		status int
+		signed bool
+	}{
+		{"/ListTable", "id", nil, http.StatusOK, true},
+		{"/DeleteRow", "id", expecting, http.StatusForbidden, true},
+		{"/DeleteRow", "id", nil, http.StatusBadRequest, true},
+		{"/ListTable", "another", nil, http.StatusForbidden, false},
+	} {
+		w := httptest.NewRecorder()
+		e.ServeHTTP(w, request(tt.path, "local", tt.id, "s3cr3t", tt.body))
+		h := w.Header()
+		if w.Code != tt.status {
+			t.Errorf("%s: status %d, want %d", tt.path, w.Code, tt.status)
 		}
-		text += name + ":" + h.Get(name) + "\n"
-	}
-	mac := hmac.New(sha1.New, []byte("s3cr3t"))
-	mac.Write([]byte(text + "/ListTable"))
-	if want := "OTS id:" + base64.StdEncoding.EncodeToString(mac.Sum(nil)); h.Get("Authorization") != want {
-		t.Errorf("authorization %q, want %q", h.Get("Authorization"), want)
+		sum := md5.Sum(w.Body.Bytes())
+		if h.Get("x-ots-contentmd5") != base64.StdEncoding.EncodeToString(sum[:]) {
+			t.Errorf("%s: the MD5 is not the body's", tt.path)
+		}
+		if at, err := time.Parse(sign.DateLayout, h.Get("x-ots-date")); err != nil || time.Since(at).Abs() > time.Minute {
+			t.Errorf("%s: date %q", tt.path, h.Get("x-ots-date"))
+		}
+		text := ""
+		for _, name := range []string{"x-ots-contentmd5", "x-ots-contenttype", "x-ots-date", "x-ots-requestid"} {
+			if h.Get(name) == "" {
+				t.Errorf("%s: %s is missing", tt.path, name)
+			}
+			text += name + ":" + h.Get(name) + "\n"
+		}
+		mac := hmac.New(sha1.New, []byte("s3cr3t"))
+		mac.Write([]byte(text + tt.path))
+		want := ""
+		if tt.signed {
+			want = "OTS id:" + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+		}
+		if h.Get("Authorization") != want {
+			t.Errorf("%s: authorization %q, want %q", tt.path, h.Get("Authorization"), want)
+		}
 	}
 }
 

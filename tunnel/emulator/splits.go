@@ -1,6 +1,8 @@
 package emulator
 
 import (
+	"strings"
+
 	"github.com/culvertio/culvert/tunnel/emulator/tablepb"
 	"github.com/culvertio/culvert/tunnel/plainbuffer"
 )
@@ -11,8 +13,11 @@ const (
 	minSplitUnit = 1 << 20
 )
 
+// locationLength is the length of the name of a machine.
+const locationLength = 32
+
 // computeSplitPointsBySize cuts the table's rows into parts of about one size.
-// It knows no machines that they might lie on.
+// All of them lie on one machine.
 func (e *Emulator) computeSplitPointsBySize(q *tablepb.ComputeSplitPointsBySizeRequest) (*tablepb.ComputeSplitPointsBySizeResponse, error) {
 	t, err := e.table(q.GetTableName())
 	if err != nil {
@@ -45,7 +50,7 @@ func (e *Emulator) computeSplitPointsBySize(q *tablepb.ComputeSplitPointsBySizeR
 		size += int64(dataSize(r.key) + dataSize(r.columns))
 	}
 	answer.Locations = []*tablepb.ComputeSplitPointsBySizeResponse_SplitLocation{
-		{Location: new(""), Repeat: new(int64(points + 1))},
+		{Location: new(strings.Repeat("0", locationLength)), Repeat: new(int64(points + 1))},
 	}
 	// A unit for each part: a guess.
 	answer.Consumed = &tablepb.ConsumedCapacity{CapacityUnit: capacityUnit(int32(points+1), 0)}

@@ -27,7 +27,7 @@ func (e *Emulator) listStream(q *tablepb.ListStreamRequest) (*tablepb.ListStream
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	if _, ok := e.tables[q.GetTableName()]; !ok && q.TableName != nil {
-		return nil, noObject()
+		return nil, absentTable(q.GetTableName())
 	}
 	answer := &tablepb.ListStreamResponse{}
 	for _, t := range e.tables {
@@ -202,7 +202,9 @@ func (e *Emulator) getStreamRecord(body []byte, _ pageFault) ([][]byte, error) {
 		if !p.ended || to < end {
 			answer.NextShardIterator = new(shardIterator(stream, p, to))
 		}
-		answer.MayMoreRecord = new(to < end)
+		// A page that the limit ended may not be the last, though it is: so
+		// find the tests of the service's SDK for Java.
+		answer.MayMoreRecord = new(to < end || to-at == size.records)
 		return nil
 	})
 	if err != nil {

@@ -46,14 +46,14 @@ type table struct {
 
 func newTable(spec TableSpec, clock *clock) (*table, error) {
 	if !nameForm.MatchString(spec.Name) {
-		return nil, failf(codeParameterInvalid, "Invalid table name: '%s'.", spec.Name)
+		return nil, invalidTableName(spec.Name)
 	}
 	if len(spec.Key) < 1 || len(spec.Key) > maxKeyColumns {
-		return nil, failf(codeParameterInvalid, "The number of primary key columns must be in range: [1, %d].", maxKeyColumns)
+		return nil, keyColumnsOutOfRange()
 	}
 	for i, k := range spec.Key {
 		if !nameForm.MatchString(k.Name) {
-			return nil, failf(codeParameterInvalid, "Invalid column name: '%s'.", k.Name)
+			return nil, invalidColumnName(k.Name)
 		}
 		if slices.ContainsFunc(spec.Key[:i], func(o KeyColumn) bool { return o.Name == k.Name }) {
 			return nil, failf(codeParameterInvalid, "Duplicated primary key name: '%s'.", k.Name)
@@ -66,7 +66,7 @@ func newTable(spec TableSpec, clock *clock) (*table, error) {
 		switch {
 		case !k.AutoIncrement:
 		case i == 0:
-			return nil, failf(codeParameterInvalid, "The first primary key column cannot be auto-increment: '%s'.", k.Name)
+			return nil, failf(codeParameterInvalid, "first primary key can't be AUTO_INCREMENT.")
 		case k.Type != plainbuffer.Integer:
 			return nil, failf(codeParameterInvalid, "Only an INTEGER primary key column can be auto-increment: '%s'.", k.Name)
 		case slices.ContainsFunc(spec.Key[:i], func(o KeyColumn) bool { return o.AutoIncrement }):

@@ -125,7 +125,7 @@ func TestAWriteThatIsNotRightIsToldWhy(t *testing.T) {
 		row    plainbuffer.Row
 		code   string
 	}{
-		{"no key", put, plainbuffer.Row{}, "OTSInvalidPK"},
+		{"no key", put, plainbuffer.Row{}, "OTSParameterInvalid"},
 		{"endless key", put, plainbuffer.Row{Key: []plainbuffer.Cell{{Name: []byte("k"), Value: plainbuffer.BoundValue(plainbuffer.InfMin)}}}, "OTSParameterInvalid"},
 		{"a key to be chosen", put, plainbuffer.Row{Key: []plainbuffer.Cell{{Name: []byte("k"), Value: plainbuffer.BoundValue(plainbuffer.AutoIncrement)}}}, "OTSParameterInvalid"},
 		{"double key", put, plainbuffer.Row{Key: []plainbuffer.Cell{{Name: []byte("k"), Value: plainbuffer.DoubleValue(1)}}}, "OTSInvalidPK"},

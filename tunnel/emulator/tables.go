@@ -130,7 +130,7 @@ func (e *Emulator) deleteTable(q *tablepb.DeleteTableRequest) (*tablepb.DeleteTa
 	defer e.mu.Unlock()
 	t, ok := e.tables[q.GetTableName()]
 	if !ok {
-		return nil, noObject()
+		return nil, absentTable(q.GetTableName())
 	}
 	delete(e.tables, t.name)
 	for id, n := range e.tunnels {

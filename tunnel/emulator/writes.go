@@ -46,12 +46,15 @@ func (e *Emulator) writeRow(action tunnelpb.ActionType, q rowRequest, encoded []
 	if q.GetTransactionId() != "" {
 		return nil, nil, unsupported("local transactions")
 	}
+	w, err := newWrite(action, encoded, q.GetCondition(), q.GetReturnContent())
+	if err != nil {
+		return nil, nil, err
+	}
 	t, err := e.table(q.GetTableName())
 	if err != nil {
 		return nil, nil, err
 	}
-	w, err := t.check(action, encoded, q.GetCondition(), q.GetReturnContent())
-	if err != nil {
+	if err := t.fits(w); err != nil {
 		return nil, nil, err
 	}
 	changes, err := t.write(w)
@@ -61,10 +64,10 @@ func (e *Emulator) writeRow(action tunnelpb.ActionType, q rowRequest, encoded []
 	return w.consumed(), w.answer(&changes[0]), nil
 }
 
-// check makes a write of an encoded row and checks everything that does not
-// depend on the table's rows.
-func (t *table) check(action tunnelpb.ActionType, encoded []byte, expected *tablepb.Condition, content *tablepb.ReturnContent) (*write, error) {
-	w, err := t.decode(action, encoded)
+// newWrite makes a write of what a call asks for and checks everything that
+// does not depend on the table.
+func newWrite(action tunnelpb.ActionType, encoded []byte, expected *tablepb.Condition, content *tablepb.ReturnContent) (*write, error) {
+	w, err := decodeWrite(action, encoded)
 	if err != nil {
 		return nil, err
 	}

@@ -52,6 +52,7 @@ func TestABatchThatIsNotRightWritesNothing(t *testing.T) {
 		{"a table without rows", []*tablepb.TableInBatchWriteRowRequest{batchOf(good), batchOf()}, nil, codeParameterInvalid},
 		{"a table that is not there", []*tablepb.TableInBatchWriteRowRequest{batchOf(good), other}, nil, codeObjectNotExist},
 		{"a wrong column", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, rowInBatch(tablepb.OperationType_UPDATE, plainbuffer.Row{Key: keyOf("b")}))}, nil, codeParameterInvalid},
+		{"a row without a key", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, rowInBatch(tablepb.OperationType_PUT, plainbuffer.Row{}))}, nil, codeParameterInvalid},
 		{"a row that is none", []*tablepb.TableInBatchWriteRowRequest{batchOf(good, &tablepb.RowInBatchWriteRowRequest{
 			Type: tablepb.OperationType_PUT.Enum(), RowChange: []byte("x"), Condition: good.GetCondition(),
 		})}, nil, codeParameterInvalid},
@@ -87,13 +88,14 @@ func TestARowOfABatchThatFailsStopsNoOther(t *testing.T) {
 	id := newTunnelOf(t, e, tunnelpb.TunnelType_STREAM, nil)
 	missing := rowInBatch(tablepb.OperationType_DELETE, plainbuffer.Row{Key: keyOf("missing")})
 	missing.Condition.RowExistence = tablepb.RowExistenceExpectation_EXPECT_EXIST.Enum()
+	otherKey := []plainbuffer.Cell{{Name: []byte("other"), Value: plainbuffer.StringValue("x")}}
 	old := putOf("old", 1)
 	old.Row.Columns[0].HasTimestamp, old.Row.Columns[0].Timestamp = true, 1
 	a := must[tablepb.BatchWriteRowResponse](t, e, "/BatchWriteRow", &tablepb.BatchWriteRowRequest{
 		Tables: []*tablepb.TableInBatchWriteRowRequest{batchOf(
 			missing,
 			rowInBatch(tablepb.OperationType_PUT, old.Row),
-			rowInBatch(tablepb.OperationType_PUT, plainbuffer.Row{}),
+			rowInBatch(tablepb.OperationType_PUT, plainbuffer.Row{Key: otherKey}),
 			rowInBatch(tablepb.OperationType_PUT, putOf("good", 1).Row),
 			rowInBatch(tablepb.OperationType_PUT, putOf("good", 2).Row),
 		)},
