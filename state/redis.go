@@ -153,7 +153,7 @@ func (r *Redis) Ping(ctx context.Context) (warning string, err error) {
 		return "", r.failed(ctx, ping, "", err)
 	}
 	if r.embedded {
-		return "the ledger is embedded and dies with this process: after a restart, delivery starts again from the checkpoints and what was settled since them is delivered again; set ledger.redis to keep it", nil
+		return "the ledger is embedded and dies with this process: who takes a channel over cannot learn what is still under way and does not wait for it; set ledger.redis for that. With either, delivery goes on from the checkpoint after a crash: what was settled since is delivered again", nil
 	}
 	text, _ := reply.(string)
 	info := parseInfo(text)
@@ -165,10 +165,10 @@ func (r *Redis) Ping(ctx context.Context) (warning string, err error) {
 	}
 	var weak []string
 	if policy := info["maxmemory_policy"]; policy != "" && policy != "noeviction" {
-		weak = append(weak, fmt.Sprintf("its maxmemory-policy is %s and may evict what is in flight: set it to noeviction", policy))
+		weak = append(weak, fmt.Sprintf("its maxmemory-policy is %s and may evict who owns a channel and what is in flight: set it to noeviction", policy))
 	}
 	if info["aof_enabled"] == "0" {
-		weak = append(weak, "its append-only file is off and a restart loses what was settled since the last snapshot: set appendonly to yes")
+		weak = append(weak, "its append-only file is off and its restart loses what it was told since the last snapshot: set appendonly to yes")
 	}
 	if major, _, _ := strings.Cut(info["redis_version"], "."); len(major) == 1 && major < "7" {
 		weak = append(weak, "it is older than Redis 7 and cannot settle once it has reached its maxmemory: upgrade it")
@@ -176,7 +176,7 @@ func (r *Redis) Ping(ctx context.Context) (warning string, err error) {
 	if len(weak) == 0 {
 		return "", nil
 	}
-	return fmt.Sprintf("the ledger's Redis at %s weakens its promises (records may be delivered again): %s", r.address, strings.Join(weak, "; ")), nil
+	return fmt.Sprintf("the ledger's Redis at %s weakens its promises (a channel's next owner waits for what is under way, a stale owner cannot settle): %s", r.address, strings.Join(weak, "; ")), nil
 }
 
 func (r *Redis) unfit(reason, hint string) error {
