@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -15,6 +16,7 @@ type crew struct {
 	command  []string
 	slots    sync.WaitGroup // the goroutines that keep its processes up
 	first    chan error     // one for each slot: how its first start went
+	promoted chan struct{}  // closed when it takes over
 	stopping chan struct{}  // closed by stop: nothing is started any more
 	ended    chan struct{}  // closed when all its processes have ended
 
@@ -76,6 +78,7 @@ func (r *Runtime) newCrew(command []string) (*crew, error) {
 	c := &crew{
 		r: r, command: slices.Clone(command),
 		first:    make(chan error, n),
+		promoted: make(chan struct{}),
 		stopping: make(chan struct{}), ended: make(chan struct{}),
 		processes: make([]*process, n), broken: make([]*StartError, n),
 	}
@@ -99,20 +102,29 @@ func (r *Runtime) newCrew(command []string) (*crew, error) {
 }
 
 // works blocks until one of the crew's processes has asked for an event, or
-// none will.
+// none will. It then returns the last [*StartError], but rather that of a
+// process which ended by itself than that of one which had to be killed.
 func (c *crew) works(ctx context.Context) error {
-	var err error
+	var last error
+	said := false // last is of a process that has ended by itself
 	for range c.r.cfg.Processes {
 		select {
-		case err = <-c.first:
+		case err := <-c.first:
+			if err == nil {
+				return nil
+			}
+			// Such a process may have said why, where one that only waited has
+			// not: of two that listen on one port, it knows that it is in use.
+			e, failed := errors.AsType[*StartError](err)
+			ended := failed && e.Code >= 0
+			if ended || !said {
+				last, said = err, ended
+			}
 		case <-ctx.Done():
 			return c.r.brokenOff(ctx)
 		}
-		if err == nil {
-			return nil
-		}
 	}
-	return err
+	return last
 }
 
 func (r *Runtime) brokenOff(ctx context.Context) error {
@@ -130,6 +142,7 @@ func (r *Runtime) promote(c *crew) error {
 		r.crew.stop()
 	}
 	r.crew = c
+	close(c.promoted)
 	r.match()
 	return nil
 }
@@ -181,6 +194,13 @@ func (c *crew) keep(slot int) {
 		}
 		c.markBroken(slot, err)
 		say(err)
+		// Until the crew has taken over, nobody waits for this slot, and
+		// whoever starts the crew tells of its errors.
+		select {
+		case <-c.promoted:
+		case <-c.stopping:
+			return
+		}
 		c.r.cfg.Logger.Error("a handler's process does not start; it is tried again",
 			"handler", c.r.cfg.Name, "pause", pause, "error", err)
 		timer := time.NewTimer(pause)
@@ -259,7 +279,7 @@ func (c *crew) runOne(slot int, asked func()) *StartError {
 	}
 	hint := "its main must call functions.Start, fc.Start or lambda.Start, and come to it soon"
 	if c.r.cfg.Custom {
-		hint = fmt.Sprintf("it must serve HTTP on the port that FC_SERVER_PORT and PORT name, which was %d", p.port)
+		hint = fmt.Sprintf("it must serve HTTP on the port that FC_SERVER_PORT names, which was %d: each of the handler's processes has another one", p.port)
 	}
 	return &StartError{
 		Name: c.r.cfg.Name, Command: c.command[0], Problem: problem, Code: p.code, LogTail: p.out.tail(), Hint: hint,

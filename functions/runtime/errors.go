@@ -61,7 +61,7 @@ type DeadlineError struct {
 }
 
 func (e *DeadlineError) Error() string {
-	return fmt.Sprintf("runtime: handler %s (pid %d) was killed, as it had not answered request %s in time: %v (it may take %v: raise the timeout, or give it fewer records at once)",
+	return fmt.Sprintf("runtime: handler %s (pid %d) was killed, as it had not answered request %s in time: %v (it may take %v, its timeout: raise that, or let it do less at once)",
 		e.Name, e.PID, e.RequestID, e.Err, e.Timeout)
 }
 
@@ -82,9 +82,9 @@ func (e *BusyError) Error() string {
 func (e *BusyError) Unwrap() error { return e.Err }
 
 // StartError says that a handler's process does not start, does not ask for an
-// event, or ends before it has handled one. It is tried again, with growing
-// pauses; until one works, every Invoke fails with the last StartError, and
-// its event is given to nobody.
+// event, or ends before it has handled one. Once [Start] or [Runtime.Replace]
+// has returned, it is tried again, with growing pauses; until one works, every
+// Invoke fails with the last StartError, and its event is given to nobody.
 type StartError struct {
 	Name    string
 	Command string

@@ -66,7 +66,7 @@ func (c *crew) launch(slot int) (*process, *StartError) {
 	fail := func(doing string, err error) (*process, *StartError) {
 		return nil, &StartError{
 			Name: r.cfg.Name, Command: c.command[0], Problem: doing + ": " + err.Error(), Code: -1, Err: err,
-			Hint: "Command must be a program for this machine that this user may run",
+			Hint: startHint(c.command[0], err),
 		}
 	}
 	p := &process{

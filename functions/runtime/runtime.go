@@ -68,8 +68,8 @@ type Runtime struct {
 }
 
 // Start starts the handler's processes and blocks until one of them asks for
-// its first event; the others follow. If none does, it returns the last
-// [*StartError]; a Config that cannot be used is a [*ConfigError]. ctx bounds
+// its first event; the others follow. If none does, each having been started
+// once, it returns one of their [*StartError]; a Config that cannot be used is a [*ConfigError]. ctx bounds
 // the start only.
 func Start(ctx context.Context, cfg Config) (*Runtime, error) {
 	cfg, err := cfg.withDefaults()

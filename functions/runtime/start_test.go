@@ -188,3 +188,63 @@ func TestAHandlerSeesTheParentsEnvironmentItsOwnAndFunctionComputes(t *testing.T
 		answers(t, r, event("environment", name), `"`+want+`"`)
 	}
 }
+
+// Of two processes that listen on the same port, one says that it is in use,
+// and the other one waits where nobody asks.
+func TestWhatKeepsAHandlerFromStartingIsToldOnceByTheProcessThatKnows(t *testing.T) {
+	t.Parallel()
+	taken := filepath.Join(t.TempDir(), "port 9000")
+	printed, logged := newPrinted(), newPrinted()
+	_, err := runtime.Start(t.Context(), runtime.Config{
+		Command: []string{"/bin/sh", "-c", "mkdir '" + taken + "' 2>/dev/null && exec sleep 60; echo address already in use; exit 6"},
+		Custom:  true, Processes: 2, StartTimeout: 10 * short,
+		Output: printed, Logger: slog.New(slog.NewTextHandler(logged, nil)),
+	})
+	e, ok := errors.AsType[*runtime.StartError](err)
+	if !ok || e.Code != 6 || !strings.Contains(e.Error(), "address already in use") || !strings.Contains(e.Hint, "FC_SERVER_PORT") {
+		t.Errorf("%v", err)
+	}
+	if n := strings.Count(printed.String(), "already in use"); n != 1 || logged.String() != "" {
+		t.Errorf("it was started %d times before anything worked; the log:\n%s", n, logged)
+	}
+}
+
+func TestAProgramThatIsNotReadyInTimeIsToldWithItsLastWords(t *testing.T) {
+	t.Parallel()
+	e := startsNot(t, runtime.Config{
+		Command: []string{"/bin/sh", "-c", "echo listening on 9000; exec sleep 60"}, Custom: true, StartTimeout: 10 * short,
+	})
+	for _, want := range []string{"it was not ready within 1s", `"listening on 9000"`, "FC_SERVER_PORT"} {
+		if !strings.Contains(e.Error(), want) {
+			t.Errorf("%q is not in %v", want, e)
+		}
+	}
+}
+
+func TestAFileThatTheSystemDoesNotStartIsToldWithAWayOut(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		name, text string
+		mode       os.FileMode
+		want       string
+	}{
+		{"handler.py", "print(1)\n", 0o700, "write python3 " + filepath.Join(dir, "handler.py")},
+		{"handler", "print(1)\n", 0o700, "a first line such as #!/bin/sh"},
+		{"serve.js", "#!/bin/sh\n", 0o600, "chmod +x"},
+		{"serve", "#!/no/such/interpreter\n", 0o700, "the program that its #! line names is missing"},
+	} {
+		path := filepath.Join(dir, c.name)
+		if err := os.WriteFile(path, []byte(c.text), c.mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, c.mode); err != nil {
+			t.Fatal(err)
+		}
+		if e := startsNot(t, runtime.Config{Command: []string{path}}); !strings.Contains(e.Error(), c.want) {
+			t.Errorf("%q is not in %v", c.want, e)
+		}
+	}
+	if e := startsNot(t, runtime.Config{Command: []string{"no-such-program"}}); !strings.Contains(e.Error(), "install it, or name it with its path") {
+		t.Error(e)
+	}
+}
