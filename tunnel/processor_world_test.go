@@ -237,7 +237,7 @@ func (c *consuming) stop() {
 	}
 }
 
-// logbook keeps the lines of a log, as level and message.
+// logbook keeps the lines of a log: level, message, attributes.
 type logbook struct {
 	mu    sync.Mutex
 	lines []string
@@ -249,7 +249,12 @@ func (l *logbook) WithGroup(string) slog.Handler            { return l }
 func (l *logbook) Handle(_ context.Context, r slog.Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lines = append(l.lines, r.Level.String()+" "+r.Message)
+	line := r.Level.String() + " " + r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		line += " " + a.String()
+		return true
+	})
+	l.lines = append(l.lines, line)
 	return nil
 }
 

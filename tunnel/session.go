@@ -11,7 +11,7 @@ import (
 )
 
 // stuck is after how long the log tells of runs that were stopped and have not
-// returned, and how often.
+// returned, and how often; and how often it tells of channels that do not come.
 const stuck = 30 * time.Second
 
 // session is one connected client: its heartbeats and its runs. All of it
@@ -29,7 +29,7 @@ type session struct {
 	running  sync.WaitGroup
 	runsBase context.Context // of every run's context; outlives the soft stop
 
-	complaints *time.Ticker // about runs that have not returned
+	complaints *time.Ticker // about runs that have not returned, and channels that do not come
 
 	beating    bool // a heartbeat is under way
 	answers    chan answer
@@ -39,6 +39,8 @@ type session struct {
 	notBefore  time.Time          // the gap's end
 	early      bool               // a heartbeat is wanted before nextBeat
 	heard      bool               // some heartbeat was answered
+	waiting    bool               // no heartbeat named a channel, and the log has not said the last of it
+	connected  time.Time          // when Connect began
 	lastFailed error              // why heartbeats fail at present
 }
 
@@ -78,6 +80,8 @@ func newSession(w *Worker, clientID string, log *slog.Logger, connected time.Tim
 		ends:    make(chan runEnd),
 		answers: make(chan answer, 1),
 		heardAt: connected,
+
+		connected: connected,
 	}
 }
 
@@ -196,9 +200,11 @@ func (s *session) answered(a answer) error {
 	s.lastFailed = a.err
 	switch {
 	case a.err == nil:
-		if s.heardAt = a.began; !s.heard && len(a.channels) == 0 {
-			s.log.Info("the service has no channel for this client yet; one that was killed keeps its channels until its heartbeat timeout has passed",
-				"heartbeat_timeout", s.worker.cfg.HeartbeatTimeout)
+		if s.heardAt = a.began; len(a.channels) > 0 {
+			s.waiting = false
+		} else if !s.heard {
+			s.waiting = true
+			s.waits()
 		}
 		s.heard = true
 		s.do(s.machine.answered(now, a.channels))
@@ -275,8 +281,27 @@ func (s *session) abandon(why error) error {
 	return why
 }
 
-// complain has the log name the runs that keep this session waiting.
+// waits has the log say that there is no channel for this client, and for how
+// long that may still be because of a client that was killed.
+func (s *session) waits() {
+	timeout := s.worker.cfg.HeartbeatTimeout
+	// The next heartbeat after that brings what the killed client held.
+	left := time.Until(s.connected.Add(timeout + s.worker.cfg.HeartbeatInterval))
+	if left <= 0 {
+		s.waiting = false
+		s.log.Info("still no channel for this client, though heartbeat.timeout has passed: other clients are alive and hold them, or none is open")
+		return
+	}
+	s.log.Info("no channel for this client yet: other clients hold them, and one that was killed keeps its own until its heartbeat.timeout has passed",
+		"heartbeat.timeout", timeout, "left_at_most", left.Round(time.Second))
+}
+
+// complain has the log name what keeps this session waiting: the channels that
+// do not come, the runs that do not return.
 func (s *session) complain() {
+	if s.waiting && !s.machine.leaving {
+		s.waits()
+	}
 	var late []string
 	for id, r := range s.runs {
 		if !r.stoppedAt.IsZero() && time.Since(r.stoppedAt) >= stuck {

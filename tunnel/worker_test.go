@@ -386,3 +386,53 @@ func TestNewWorkerNamesEveryMistake(t *testing.T) {
 		t.Error("a worker without a consumer")
 	}
 }
+
+// After a crash nothing happens for minutes, which must not look like a fault.
+func TestAWorkerWithoutChannelsSaysHowLongThatMayLast(t *testing.T) {
+	const (
+		waits = "INFO no channel for this client yet: other clients hold them, and one that was killed keeps its own until its heartbeat.timeout has passed"
+		last  = "INFO still no channel for this client"
+	)
+	run := func(t *testing.T, comes bool) *logbook {
+		s, client := newService(t)
+		s.lists()
+		log := new(logbook)
+		worker, err := tunnel.NewWorker(client, tunnel.WorkerConfig{TunnelID: "t", Logger: slog.New(log)}, newConsumer(t, drains(0)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		result := make(chan error, 1)
+		go func() { result <- worker.Run(ctx) }()
+		time.Sleep(100 * time.Second)
+		if comes {
+			s.lists(open("a", 1))
+		}
+		time.Sleep(15 * time.Minute)
+		stop()
+		if err := <-result; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		return log
+	}
+	t.Run("a killed client's come", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			log := run(t, true)
+			// At 0, 30, 60 and 90 s, and perhaps at 120 s, when they come.
+			if n := log.said(waits); n < 4 || n > 5 || log.said(last) != 0 {
+				t.Errorf("said %d times, and %d times the last of it: %q", n, log.said(last), log.lines)
+			}
+			if n := log.said(waits + " heartbeat.timeout=5m0s left_at_most=4m30s"); n != 1 {
+				t.Errorf("the time that is left after a minute is said %d times: %q", n, log.lines)
+			}
+		})
+	})
+	t.Run("others hold them", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			log := run(t, false)
+			if n := log.said(waits); n != 11 || log.said(last) != 1 {
+				t.Errorf("said %d times, and %d times the last of it; want 11 and 1: %q", n, log.said(last), log.lines)
+			}
+		})
+	})
+}
