@@ -54,7 +54,7 @@ func BenchmarkChecksum(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			b.SetBytes(int64(n))
 			for b.Loop() {
-				residue(0).bytes(p).sum()
+				residue{}.bytes(p).fold().sum()
 			}
 		})
 	}

@@ -9,26 +9,18 @@ import (
 // most significant bit first, starting from 0, with no final XOR: the bytes
 // that it covers, read as one polynomial over GF(2), times x⁸, modulo P.
 //
-// P has few terms, and squaring keeps it so: x⁸ ≡ x²+x+1, so x¹⁶ ≡ x⁴+x²+1,
-// x³² ≡ x⁸+x⁴+1 and x⁶⁴ ≡ x¹⁶+x⁸+1. To move a polynomial up by 64 bits is thus
-// to add two shifted copies of it: eight bytes cost a dozen instructions, where
-// the usual table costs eight look-ups, each waiting for the one before.
+// P divides x¹²⁷+1, so x¹²⁸ ≡ x: to move a polynomial up by 128 bits is to
+// move it up by one. And x⁶⁴ ≡ x⁴+x+1, x³² ≡ x⁴+x²+x, x¹⁶ ≡ x⁴+x²+1. Eight
+// bytes thus cost a few instructions, where the usual table costs eight
+// look-ups, each waiting for the one before.
 
-// residue is what has been covered so far, reduced modulo P far enough to fit.
-type residue uint64
+// residue is what has been covered so far, reduced modulo P far enough to fit
+// into 128 bits.
+type residue struct{ high, low uint64 }
 
 // word continues r over eight bytes, the first in the highest bits.
 func (r residue) word(w uint64) residue {
-	// What the shifts push out at the top stands for x⁶⁴ and above.
-	over := r>>56 ^ r>>48
-	return r ^ r<<8 ^ r<<16 ^ over ^ over<<8 ^ over<<16 ^ residue(w)
-}
-
-// words continues r over sixteen bytes, as word twice would, but what waits for
-// r is half as much: x¹²⁸ ≡ x³²+x¹⁶+1.
-func (r residue) words(w, v uint64) residue {
-	over := r>>48 ^ r>>32 ^ residue(w>>56^w>>48)
-	return r ^ r<<16 ^ r<<32 ^ over ^ over<<8 ^ over<<16 ^ residue(w^w<<8^w<<16^v)
+	return residue{high: r.low ^ r.high>>63, low: r.high<<1 ^ w}
 }
 
 // littleEndian continues r over the eight bytes of v, lowest first.
@@ -36,10 +28,11 @@ func (r residue) littleEndian(v uint64) residue { return r.word(bits.ReverseByte
 
 // part continues r over 1 to 7 bytes, the n lowest of w; the others are 0.
 func (r residue) part(w uint64, n int) residue {
-	// 40 bits are few enough for what is pushed out to fit when it comes back.
-	r = r&(1<<32-1) ^ r>>32 ^ r>>32<<4 ^ r>>32<<8
-	over := r >> (64 - 8*n)
-	return r<<(8*n) ^ over ^ over<<8 ^ over<<16 ^ residue(w)
+	up, over := 8*n&63, (64-8*n)&63
+	return residue{
+		high: r.high<<up ^ r.low>>over,
+		low:  r.low<<up ^ r.high>>over<<1 ^ w,
+	}
 }
 
 // octet continues r over one byte.
@@ -48,11 +41,13 @@ func (r residue) octet(b byte) residue { return r.part(uint64(b), 1) }
 // bytes continues r over p. It may read, and ignore, bytes behind p up to its
 // capacity.
 func (r residue) bytes(p []byte) residue {
-	n := len(p) % 8
-	if n > 0 {
+	for ; len(p) >= 8; p = p[8:] {
+		r = r.word(binary.BigEndian.Uint64(p))
+	}
+	if n := len(p); n > 0 {
 		var w uint64
 		if cap(p) >= 8 {
-			w = binary.BigEndian.Uint64(p[:8]) >> (64 - 8*n)
+			w = binary.BigEndian.Uint64(p[:8]) >> ((64 - 8*n) & 63)
 		} else {
 			for _, b := range p {
 				w = w<<8 | uint64(b)
@@ -60,37 +55,44 @@ func (r residue) bytes(p []byte) residue {
 		}
 		r = r.part(w, n)
 	}
-	p = p[n:]
-	if len(p)%16 != 0 {
-		r = r.word(binary.BigEndian.Uint64(p))
-		p = p[8:]
-	}
-	for ; len(p) >= 16; p = p[16:] {
-		r = r.words(binary.BigEndian.Uint64(p), binary.BigEndian.Uint64(p[8:]))
-	}
 	return r
 }
 
-// sum is the checksum of what r covers.
-func (r residue) sum() byte {
-	r = r&(1<<32-1) ^ r>>32 ^ r>>32<<4 ^ r>>32<<8 // 40 bits are left
-	r = r&(1<<16-1) ^ r>>16 ^ r>>16<<2 ^ r>>16<<4 // 28
-	r = r&(1<<16-1) ^ r>>16 ^ r>>16<<2 ^ r>>16<<4 // 16
-	return checksumByte(crcTable[r>>8], byte(r))
+// folded is a residue in 64 bits. It is a type of its own so that both steps to
+// the checksum are short enough to be inlined.
+type folded uint64
+
+func (r residue) fold() folded {
+	over := r.high>>63 ^ r.high>>60 // what the shifts push out
+	return folded(r.low ^ r.high ^ r.high<<1 ^ r.high<<4 ^ over ^ over<<1 ^ over<<4)
+}
+
+// sum is the checksum of what the residue covers.
+func (f folded) sum() byte {
+	up := f >> 32
+	f = f&(1<<32-1) ^ up<<1 ^ up<<2 ^ up<<4 // 36 bits are left
+	up = f >> 16
+	f = f&(1<<16-1) ^ up ^ up<<2 ^ up<<4 // 24
+	return crcTables[2][byte(f>>16)] ^ crcTables[1][byte(f>>8)] ^ crcTables[0][byte(f)]
 }
 
 // checksumByte continues the checksum crc over b.
-func checksumByte(crc, b byte) byte { return crcTable[crc^b] }
+func checksumByte(crc, b byte) byte { return crcTables[0][crc^b] }
 
-// crcTable holds the checksum of each single byte.
-var crcTable = func() (t [256]byte) {
-	for b := range t {
+// crcTables hold the checksum of each single byte, followed by as many zeros
+// as the table's number.
+var crcTables = func() (t [3][256]byte) {
+	for b := range t[0] {
 		crc := byte(b)
 		for range 8 {
 			carry := crc >> 7
 			crc = crc<<1 ^ carry*0x07
 		}
-		t[b] = crc
+		t[0][b] = crc
+	}
+	for b := range t[0] {
+		t[1][b] = t[0][t[0][b]]
+		t[2][b] = t[0][t[1][b]]
 	}
 	return t
 }()

@@ -35,7 +35,7 @@ func (r *Row) Decode(b []byte) error {
 // of type *[Error].
 func DecodeValue(b []byte) (Value, error) {
 	var v Value
-	if _, err := v.decode(b, 0, 0); err != nil {
+	if _, err := v.decode(b, 0, residue{}); err != nil {
 		return Value{}, err
 	}
 	return v, nil
@@ -207,7 +207,7 @@ func decodeCell(b []byte, i int, c *Cell) (next int, sum byte, _ *Error) {
 		return i, 0, truncated(i, "a cell's name")
 	}
 	c.Name = b[i : i+n : i+n]
-	covered := residue(0).bytes(b[i : i+n])
+	covered := residue{}.bytes(b[i : i+n])
 	i += n
 
 	if b[i] == tagValue {
@@ -258,7 +258,7 @@ func decodeCell(b []byte, i int, c *Cell) (next int, sum byte, _ *Error) {
 	if b[i] != tagCellChecksum {
 		return i, 0, malformed(i, "tag %#x inside a cell", b[i])
 	}
-	return i + 2, covered.sum(), nil
+	return i + 2, covered.fold().sum(), nil
 }
 
 // holds says whether n bytes are at b[i:], and behind them the two that no
@@ -272,33 +272,33 @@ func holds(b []byte, i, n int) bool {
 // into all of v, and continues covered over it.
 func (v *Value) decode(b []byte, offset int, covered residue) (residue, *Error) {
 	if len(b) == 0 {
-		return 0, malformed(offset, "a value without a type")
+		return residue{}, malformed(offset, "a value without a type")
 	}
 	switch t := Type(b[0]); t {
 	case Integer, Double:
 		if len(b) != 1+8 {
-			return 0, misfit(offset, b)
+			return residue{}, misfit(offset, b)
 		}
 		n := binary.LittleEndian.Uint64(b[1:])
 		v.data, v.bits, v.typ = nil, n, t
 		return covered.octet(byte(t)).littleEndian(n), nil
 	case String, Blob:
 		if len(b) < 1+4 || int(binary.LittleEndian.Uint32(b[1:])) != len(b)-1-4 {
-			return 0, misfit(offset, b)
+			return residue{}, misfit(offset, b)
 		}
 		v.data, v.bits, v.typ = b[1+4:len(b):len(b)], 0, t
 	case Boolean:
 		if len(b) != 1+1 {
-			return 0, misfit(offset, b)
+			return residue{}, misfit(offset, b)
 		}
 		*v = BooleanValue(b[1] != 0)
 	case InfMin, InfMax, AutoIncrement:
 		if len(b) != 1 {
-			return 0, misfit(offset, b)
+			return residue{}, misfit(offset, b)
 		}
 		*v = Value{typ: t}
 	default:
-		return 0, malformed(offset, "unknown value type %#x", byte(t))
+		return residue{}, malformed(offset, "unknown value type %#x", byte(t))
 	}
 	return covered.bytes(b), nil
 }

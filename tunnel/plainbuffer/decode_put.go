@@ -1,9 +1,6 @@
 package plainbuffer
 
-import (
-	"encoding/binary"
-	"math/bits"
-)
+import "encoding/binary"
 
 // room is how many bytes decodePut wants to see behind a length, so that it
 // may load what follows without asking again.
@@ -16,71 +13,79 @@ const room = 32
 // is then undefined, and decodeCell has to look.
 func decodePut(b []byte, i int, c *Cell) (next int, sum byte, ok bool) {
 	p := b[i:]
-	if len(p) < 1+prefixSize {
+	if len(p) < 8 {
 		return 0, 0, false
 	}
-	n := uint(binary.LittleEndian.Uint32(p[2:]))
-	if p[1] != tagName || n > 255 || uint(len(p)) < 1+prefixSize+n+room {
+	head := binary.LittleEndian.Uint64((*[8]byte)(p)[:]) // the tags of cell and name, the name's length
+	n := uint(uint32(head >> 16))
+	if byte(head>>8) != tagName || n > 255 || uint(len(p)) < 1+prefixSize+n+room {
 		return 0, 0, false
 	}
 	name := p[1+prefixSize:]
-	v := name[n:]
-	head := binary.LittleEndian.Uint64(v) // the value's tag, length and type
-	if byte(head) != tagValue {
+	rest := name[n:]
+	v := (*[room]byte)(rest)
+	value := binary.LittleEndian.Uint64(v[:8]) // the value's tag, length and type
+	if byte(value) != tagValue {
 		return 0, 0, false
 	}
-	size, typ := uint(uint32(head>>8)), Type(head>>40)
+	size, typ := uint(uint32(value>>8)), Type(value>>40)
 
-	// The name, up to eight bytes of it at once, and the type.
 	var covered residue
-	switch w := binary.BigEndian.Uint64(name); {
-	case n < 8:
-		covered = residue(w>>(64-8*n)<<8 | uint64(typ))
-	case n < 15:
-		rest := binary.BigEndian.Uint64(name[8:]) >> (64 - 8*(n-8))
-		covered = residue(w).part(rest<<8|uint64(typ), int(n-7))
+	front := (*[16]byte)(name)
+	switch w := binary.BigEndian.Uint64(front[:8]); {
+	case n <= 8:
+		covered = residue{low: w >> (64 - 8*n)}
+	case n < 16:
+		covered = residue{low: w}.part(binary.BigEndian.Uint64(front[8:])>>(64-8*(n-8)), int(n-8))
 	default:
-		covered = residue(0).bytes(name[:n]).octet(byte(typ))
+		covered = residue{}.bytes(name[:n])
 	}
 
 	c.Name = name[:n:n]
-	c.Value.typ, c.Value.data, c.Value.bits = typ, nil, 0
+	c.Value.typ = typ
 	switch typ {
 	case Integer, Double:
 		if size != 1+8 {
 			return 0, 0, false
 		}
-		c.Value.bits = binary.LittleEndian.Uint64(v[6:])
-		covered = covered.littleEndian(c.Value.bits)
+		n := binary.LittleEndian.Uint64(v[6:14])
+		c.Value.data, c.Value.bits = nil, n
+		covered = covered.octet(byte(typ)).littleEndian(n)
 	case Boolean:
 		if size != 1+1 {
 			return 0, 0, false
 		}
-		if v[6] != 0 {
-			c.Value.bits = 1
-		}
-		covered = covered.octet(v[6])
+		c.Value = BooleanValue(v[6] != 0)
+		covered = covered.part(uint64(typ)<<8|uint64(v[6]), 2)
 	case String, Blob:
-		length := binary.LittleEndian.Uint32(v[6:])
-		if uint64(size) != 1+4+uint64(length) || uint64(len(v)) < uint64(size)+room {
+		length := binary.LittleEndian.Uint32(v[6:10])
+		if uint64(size) != 1+4+uint64(length) || uint64(len(rest)) < uint64(size)+room {
 			return 0, 0, false
 		}
-		c.Value.data = v[10 : 10+length : 10+length]
-		covered = covered.part(uint64(bits.ReverseBytes32(length)), 4).bytes(v[10 : 10+length])
+		end := 5 + size
+		c.Value.data, c.Value.bits = rest[10:end:end], 0
+		covered = covered.bytes(rest[5:end])
 	default:
 		return 0, 0, false
 	}
 
-	t := v[prefixSize+size:]
-	c.Op, c.HasTimestamp, c.Timestamp = Put, false, 0
-	if len(t) >= 1+8 && t[0] == tagTimestamp {
-		ms := binary.LittleEndian.Uint64(t[1:])
-		c.HasTimestamp, c.Timestamp = true, int64(ms)
-		covered = covered.littleEndian(ms)
-		t = t[1+8:]
-	}
-	if len(t) < 2 || t[0] != tagCellChecksum {
+	rest = rest[prefixSize+size:]
+	if len(rest) < 11 {
 		return 0, 0, false
 	}
-	return len(b) - len(t) + 2, covered.sum(), true
+	t := (*[11]byte)(rest)
+	end := len(b) - len(rest) + 2
+	tag := t[0]
+	c.Op, c.HasTimestamp, c.Timestamp = Put, false, 0
+	if tag == tagTimestamp {
+		ms := binary.LittleEndian.Uint64(t[1:9])
+		c.HasTimestamp, c.Timestamp = true, int64(ms)
+		covered = covered.littleEndian(ms)
+		end += 9
+		tag = t[9]
+	}
+	if tag != tagCellChecksum {
+		return 0, 0, false
+	}
+	return end, covered.fold().sum(), true
 }

@@ -63,7 +63,7 @@ func appendCell(dst []byte, c *Cell, rowSum byte) ([]byte, byte) {
 	dst = append(dst, tagCell, tagName)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(c.Name)))
 	dst = append(dst, c.Name...)
-	covered := residue(0).bytes(dst[len(dst)-len(c.Name):])
+	covered := residue{}.bytes(dst[len(dst)-len(c.Name):])
 
 	if c.Value.typ != None {
 		dst = append(dst, tagValue, 0, 0, 0, 0)
@@ -83,7 +83,7 @@ func appendCell(dst []byte, c *Cell, rowSum byte) ([]byte, byte) {
 	if c.Op != Put {
 		covered = covered.octet(byte(c.Op))
 	}
-	sum := covered.sum()
+	sum := covered.fold().sum()
 	return append(dst, tagCellChecksum, sum), checksumByte(rowSum, sum)
 }
 
