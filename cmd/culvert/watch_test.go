@@ -99,13 +99,16 @@ func TestACommandIsRestartedWhenItsFileChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "my handlers")
 	script := filepath.Join(dir, "handler.py")
 	save(t, dir, "handler.py", string(source))
-	p := start(t, nil, "local", "--handler-command", "python3 "+script, "--rate", "100", "--orders", "10")
+	p := start(t, nil, "local", "--handler-command", "python3 '"+script+"'", "--rate", "100", "--orders", "10")
 	p.awaits("starting the handler python3", "from here on 100 changes a second")
 	save(t, dir, "handler.py", string(source)+"nonsense(\n")
 	p.awaits("SyntaxError", "the handler is not restarted: the former one goes on")
+	if strings.Contains(p.text(), "tried again") {
+		t.Error("it says that it tries again what it does not")
+	}
 	save(t, dir, "handler.py", "print('anew', flush=True)\n"+string(source))
 	p.awaits("handler restarted in", "] anew")
 	p.signal(syscall.SIGINT)

@@ -5,10 +5,11 @@ import (
 	"strings"
 )
 
-// splitCommand is a command line's program and arguments. Spaces and tabs part
-// them; between single or double quotes these stay, and the quotes go. Nothing
-// else means anything: no escapes, variables, patterns or pipes.
-func splitCommand(line string) ([]string, error) {
+// SplitCommand is a command line's program and arguments, as [Open] takes
+// command:COMMAND apart. Spaces and tabs part them; between single or double
+// quotes these stay, and the quotes go. Nothing else means anything: no
+// escapes, variables, patterns or pipes. The error does not quote the line.
+func SplitCommand(line string) ([]string, error) {
 	var (
 		words  []string
 		word   strings.Builder
@@ -43,7 +44,7 @@ func splitCommand(line string) ([]string, error) {
 		words = append(words, word.String())
 	}
 	if len(words) == 0 || words[0] == "" {
-		return nil, errors.New("command: names no program: write command:PROGRAM ARGUMENT …")
+		return nil, errors.New("the command names no program: write PROGRAM ARGUMENT …")
 	}
 	return words, nil
 }

@@ -21,7 +21,7 @@ func TestACommandIsSplitAtSpacesThatAreNotQuoted(t *testing.T) {
 		`C:\handlers\serve.exe *`:             {`C:\handlers\serve.exe`, "*"},
 		"größe\u00a0x":                        {"größe\u00a0x"},
 	} {
-		got, err := splitCommand(line)
+		got, err := SplitCommand(line)
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%s: %v\n%s", line, err, diff)
 		}
@@ -30,7 +30,7 @@ func TestACommandIsSplitAtSpacesThatAreNotQuoted(t *testing.T) {
 		"": "names no program", " \t": "names no program", "'' x": "names no program",
 		`sh -c "x`: "not closed", "sh 'x": "not closed", "a\nb": "one line", "a\x00b": "one line",
 	} {
-		if got, err := splitCommand(line); err == nil || !strings.Contains(err.Error(), want) {
+		if got, err := SplitCommand(line); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %q, %v; want %s", line, got, err, want)
 		}
 	}
@@ -40,7 +40,7 @@ func TestWordsThatAreQuotedComeBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		words := rapid.SliceOfN(rapid.StringMatching(`[a-z \t"$*\\é]{1,8}`), 1, 5).Draw(t, "words")
 		line := "'" + strings.Join(words, "' '") + "'"
-		got, err := splitCommand(line)
+		got, err := SplitCommand(line)
 		if diff := cmp.Diff(words, got); err != nil || diff != "" {
 			t.Fatalf("%s: %v\n%s", line, err, diff)
 		}

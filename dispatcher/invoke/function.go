@@ -28,7 +28,7 @@ func CheckFunction(function string) error {
 		}
 		return nil
 	case "command":
-		_, err := splitCommand(rest)
+		_, err := SplitCommand(rest)
 		return err
 	case "fc", "lambda":
 		return fmt.Errorf("%s:// functions are not yet supported: http://, https://, process: and command: are", scheme)

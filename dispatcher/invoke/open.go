@@ -62,7 +62,7 @@ func Open(ctx context.Context, function string, o Options) (Target, error) {
 		c.Path = rest
 	case "command":
 		var err error
-		if c.Command, err = splitCommand(rest); err != nil {
+		if c.Command, err = SplitCommand(rest); err != nil {
 			return nil, err
 		}
 	default:
