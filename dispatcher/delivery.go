@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,6 +144,11 @@ func (d *delivery) run(soft, hard context.Context, report func(settled []record)
 			return false, quiet(hard, err)
 		}
 		failed, result := d.judge(result)
+		var told []any
+		if result.Class != invoke.Done || slices.Contains(failed, true) {
+			told = d.tells(attempt, result, failed)
+		}
+		text := "an attempt failed and is repeated"
 		if result.Class == invoke.Done {
 			settled, err := d.settle(hard, failed, attempt+1)
 			if err != nil {
@@ -153,6 +159,8 @@ func (d *delivery) run(soft, hard context.Context, report func(settled []record)
 				return true, nil
 			}
 			result.Class = invoke.FunctionFailed
+			text = "the function failed single records: they, and what follows of their keys, are the next batch"
+			told = append(told, "next_batch", d.id, "next_records", len(d.left))
 		}
 		failures++
 		d.counts.failures.Add(1)
@@ -161,9 +169,7 @@ func (d *delivery) run(soft, hard context.Context, report func(settled []record)
 		if decision.Alarm {
 			level = slog.LevelError
 		}
-		d.log.Log(hard, level, "an attempt failed and is repeated",
-			"batch", d.id, "attempt", attempt, "records", len(d.left), "class", result.Class.String(),
-			"error", result.Err, "request", result.RequestID, "again_in", decision.Delay)
+		d.log.Log(hard, level, text, append(told, "again_in", decision.Delay)...)
 		d.unanswered = decision.Unanswered
 		if decision.Ran {
 			attempt++
@@ -172,6 +178,35 @@ func (d *delivery) run(soft, hard context.Context, report func(settled []record)
 			return false, nil
 		}
 	}
+}
+
+// namedFailures is how many failed records a line of the log names.
+const namedFailures = 5
+
+// tells is what the log tells of an attempt, in the handler's own words: the
+// batch and the attempt are those that the handler saw. failed, if not nil, is
+// the records of left that it failed.
+func (d *delivery) tells(attempt int, result invoke.Result, failed []bool) []any {
+	told := []any{"batch", d.id, "attempt", attempt, "records", len(d.left)}
+	if failed == nil {
+		told = append(told, "class", result.Class.String(), "error", result.Err)
+	} else {
+		var ids []string
+		n := 0
+		for i, f := range failed {
+			if !f {
+				continue
+			}
+			if n++; n <= namedFailures {
+				ids = append(ids, d.left[i].id)
+			}
+		}
+		told = append(told, "failed", n, "failed_ids", ids)
+	}
+	if result.RequestID != "" {
+		told = append(told, "request", result.RequestID)
+	}
+	return told
 }
 
 // quiet drops an error that only says that ctx has ended.
@@ -223,7 +258,7 @@ func (d *delivery) begin(soft, hard context.Context, attempt int) (began bool, e
 			return false, err
 		}
 		if wait > 0 {
-			d.log.Info("the lane waits: an earlier attempt was not answered and may still have an effect", "batch", d.id, "wait", wait)
+			d.log.Info("the lane waits: an earlier attempt was not answered and may still have an effect", "batch", d.id, "attempt", attempt, "wait", wait)
 			if !sleep(soft, wait) {
 				return false, nil
 			}
@@ -264,7 +299,6 @@ func (d *delivery) judge(result invoke.Result) (failed []bool, judged invoke.Res
 			return nil, result
 		}
 	}
-	result.Err = errors.New("the function failed single records")
 	return failed, result
 }
 

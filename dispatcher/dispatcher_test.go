@@ -3,6 +3,7 @@ package dispatcher_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/culvertio/culvert/dispatcher/invoke"
@@ -166,6 +168,79 @@ func TestAFailedRecordKeepsOnlyItselfAndItsKeyBack(t *testing.T) {
 		}
 		if got := w.function.of("good"); !slices.Equal(got, []int64{4, 5}) {
 			t.Errorf("the other key was delivered as %v", got)
+		}
+	})
+}
+
+// What the handler logs of a batch, and what the dispatcher does, can be
+// searched for each other.
+func TestAFailureIsLoggedUnderTheBatchThatTheHandlerSaw(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, emulator.Config{})
+		var log bytes.Buffer
+		w.log = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		w.function.behave = func(_ context.Context, e *functions.Event) invoke.Result {
+			switch e.Batch.Attempt {
+			case 1:
+				return failed
+			case 2:
+				var answer functions.Answer
+				for _, r := range e.Records[1:] {
+					answer.BatchItemFailures = append(answer.BatchItemFailures, functions.ItemFailure{ItemIdentifier: r.ID})
+				}
+				b, err := json.Marshal(answer)
+				if err != nil {
+					t.Error(err)
+				}
+				return invoke.Result{Class: invoke.Done, Answer: b, RequestID: "r-2"}
+			}
+			return invoke.Result{Class: invoke.Done}
+		}
+		for k := range 8 {
+			w.put(fmt.Sprint(k), 1)
+		}
+		d := w.start()
+		w.until("everything is delivered", func() bool { return w.function.delivered() == 8 })
+		d.drain()
+
+		type line struct {
+			Msg         string
+			Batch       string
+			Attempt     int
+			Records     int
+			Error       string
+			Failed      int
+			FailedIDs   []string `json:"failed_ids"`
+			NextBatch   string   `json:"next_batch"`
+			NextRecords int      `json:"next_records"`
+			Request     *string
+		}
+		var got []line
+		for text := range strings.Lines(log.String()) {
+			var l line
+			if err := json.Unmarshal([]byte(text), &l); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, l)
+		}
+		e := w.function.events
+		var ids []string
+		for _, r := range e[1].Records[1:6] {
+			ids = append(ids, r.ID)
+		}
+		want := []line{
+			{Msg: "an attempt failed and is repeated", Batch: e[0].Batch.ID, Attempt: 1, Records: 8, Error: "the function says no"},
+			{
+				Msg:   "the function failed single records: they, and what follows of their keys, are the next batch",
+				Batch: e[1].Batch.ID, Attempt: 2, Records: 8, Failed: 7, FailedIDs: ids,
+				NextBatch: e[2].Batch.ID, NextRecords: 7, Request: new("r-2"),
+			},
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("the log (-want +got):\n%s", diff)
+		}
+		if e[1].Batch.ID == e[2].Batch.ID || e[2].Batch.Attempt != 3 {
+			t.Errorf("the remainder of batch %s is attempt %d of %s", e[1].Batch.ID, e[2].Batch.Attempt, e[2].Batch.ID)
 		}
 	})
 }

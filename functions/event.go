@@ -18,8 +18,18 @@ type Event struct {
 // Batch says which batch of which trigger this is, and for the how-manieth
 // time it is invoked.
 type Batch struct {
-	ID      string `json:"Id"` // the same in every attempt and after every restart
-	Attempt int    // 1 and up
+	// ID names the records of the batch: the same records have the same ID in
+	// every attempt and after every restart, and other records have another.
+	// So when single records fail, what is left, they and what follows of
+	// their keys, is a batch of its own. After a restart batches may be cut
+	// elsewhere.
+	ID string `json:"Id"`
+	// Attempt is 1 and up. It counts on from a batch to what is left of it:
+	// after a first attempt in which single records failed, the batch that is
+	// left begins with 2. After a restart, and when the channel has moved, it
+	// begins with 1 again. It does not count invocations that did not reach the
+	// function.
+	Attempt int
 	Trigger string
 	Tunnel  string // the tunnel's id
 	Channel string // the channel's id
