@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
+
+	"github.com/culvertio/culvert/functions/runtime"
 )
 
 type localCommand struct {
@@ -22,9 +26,10 @@ type localCommand struct {
 	Faults *uint64  `help:"Trouble between dispatcher and emulator: errors, latency, cut connections, moves, splits and more, as the seed has it. It ends with an interrupt." placeholder:"SEED"`
 	Seed   uint64   `help:"The same seed makes the same orders, and picks the same rows (${default})." default:"1" placeholder:"N"`
 
-	Listen   string     `help:"Address of the emulator; port 0 picks a free one (${default})." default:"127.0.0.1:0" placeholder:"ADDR"`
-	Plain    bool       `help:"Plain lines also on a terminal, in place of the live view."`
-	LogLevel slog.Level `help:"Log at debug, info, warn or error (${default})." default:"warn" placeholder:"LEVEL"`
+	Listen    string     `help:"Address of the emulator; port 0 picks a free one (${default})." default:"127.0.0.1:0" placeholder:"ADDR"`
+	Plain     bool       `help:"Plain lines also on a terminal, in place of the live view."`
+	Arguments []string   `arg:"" optional:"" hidden:""` // there are none; what looks like one is told where it belongs
+	LogLevel  slog.Level `help:"Log at debug, info, warn or error (${default})." default:"warn" placeholder:"LEVEL"`
 }
 
 // Help is the end of the command's help text.
@@ -49,6 +54,9 @@ const (
 // check says what is wrong with the flags.
 func (c *localCommand) check() error {
 	data := c.Data != ""
+	if len(c.Arguments) > 0 {
+		return usage("unexpected argument %s%s", c.Arguments[0], belongs(c.Arguments[0]))
+	}
 	switch {
 	case c.Handler != "" && c.HandlerCommand != "":
 		return usage("--handler and --handler-command: one handler is run; name it with one of them")
@@ -68,6 +76,25 @@ func (c *localCommand) check() error {
 		return usage("--rate: with --once nothing is written on; leave one of them out")
 	}
 	return nil
+}
+
+// belongs says where an argument without a flag belongs, if its name tells.
+func belongs(argument string) string {
+	flag := ""
+	switch strings.ToLower(filepath.Ext(argument)) {
+	case ".csv", ".jsonl", ".ndjson":
+		flag = "--data " + argument
+	default:
+		if info, err := os.Stat(argument); err == nil && info.IsDir() {
+			flag = "--handler " + argument
+		} else if script := runtime.Interpreted(argument); script != "" {
+			flag = fmt.Sprintf("--handler-command %q", script)
+		}
+	}
+	if flag == "" {
+		return ""
+	}
+	return ": did you mean " + flag + "?"
 }
 
 // rate is how many changes a second follow.

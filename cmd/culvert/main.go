@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/alecthomas/kong"
 )
@@ -50,6 +51,15 @@ func main() {
 	os.Exit(code)
 }
 
+// help prints the help text without the arguments that are hidden, which Kong
+// would show in the line of usage.
+func help(o kong.HelpOptions, line *kong.Context) error {
+	if command := line.Selected(); command != nil {
+		command.Positional = slices.DeleteFunc(command.Positional, func(p *kong.Positional) bool { return p.Tag.Hidden })
+	}
+	return kong.DefaultHelpPrinter(o, line)
+}
+
 // execute runs one command line and returns the exit code.
 func (s *surroundings) execute(ctx context.Context, args []string) int {
 	helped := false
@@ -58,6 +68,7 @@ func (s *surroundings) execute(ctx context.Context, args []string) int {
 		kong.Description(description),
 		kong.Writers(s.stdout, s.stderr),
 		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 80}),
+		kong.Help(help),
 		kong.Exit(func(int) { helped = true }),
 	)
 	if err != nil {

@@ -15,7 +15,7 @@ func TestHelpDocumentsTheExitCodes(t *testing.T) {
 	t.Parallel()
 	start(t, nil, "--help").exits(exitDone, "Exit codes:", "130", "local", "emulator", "run", "version")
 	for _, command := range []string{"local", "emulator", "run"} {
-		start(t, nil, command, "--help").exits(exitDone, "Usage: culvert "+command, "Exit codes:")
+		start(t, nil, command, "--help").exits(exitDone, "Usage: culvert "+command+" [flags]\n", "Exit codes:")
 	}
 	start(t, nil, "version", "--help").exits(exitDone, "Usage: culvert version")
 	start(t, nil, "version").exits(exitDone, "culvert ", "go1.")
@@ -46,6 +46,10 @@ func TestAWrongCommandLineSaysWhatIsWrong(t *testing.T) {
 		{"emulator --fault call=Reed", "Reed"},
 		{"emulator --faults many", "--faults"},
 		{"local --orders 0", "--orders"},
+		{"local sensors.csv --key id", "unexpected argument sensors.csv: did you mean --data sensors.csv?"},
+		{"local handler.py --once", `did you mean --handler-command "python3 handler.py"?`},
+		{"local testdata/recorder", "did you mean --handler testdata/recorder?"},
+		{"local --key a b", "unexpected argument b\n"},
 		{"local --handler", "--handler"},
 		{"local --handler x --handler-command y", "one handler is run"},
 		{"local --handler-command no-such-program", "there is no program no-such-program"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -63,6 +64,9 @@ func openRows(ctx context.Context, c *localCommand, console *console) (*rowFeed,
 		if !keyForm.MatchString(column) {
 			return nil, usage("--key: %q is no name of a key column: a letter or _, then letters, digits and _; rename it in the file", column)
 		}
+	}
+	if info, err := os.Stat(c.Data); err == nil && info.IsDir() {
+		return nil, usage("--data: %s is a directory; want a CSV file with a header, or JSON lines", c.Data)
 	}
 	if f.file, err = rowfile.Open(rowfile.Spec{Path: c.Data, Key: c.Key, Types: types}); err != nil {
 		return nil, usage("--data: %w", err)
@@ -204,7 +208,8 @@ func (f *rowFeed) describe(w io.Writer, rows int) {
 		fmt.Fprintf(w, "  %-20s %s%s\n", c.Name, strings.Join(types, " or "), note)
 	}
 	if f.overwritten > 0 {
-		fmt.Fprintf(w, "%d rows were overwritten by later ones with the same key\n", f.overwritten)
+		fmt.Fprintf(w, "warning: %d of the file's %d rows were overwritten by later ones with the same key, which is %s; if rows are to be told apart by more columns, name those with --key too\n",
+			f.overwritten, rows+f.overwritten, strings.Join(f.file.Key(), ", "))
 	}
 	if n := f.file.WideIntegers(); n > 0 {
 		fmt.Fprintf(w, "warning: %d numbers do not fit 64 bits and are strings, with all their digits\n", n)

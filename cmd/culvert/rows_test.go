@@ -31,7 +31,8 @@ func TestTheUsersOwnRowsArriveAndAreJudged(t *testing.T) {
 	}{
 		{"orders.csv", []string{"--key", "order_id"}, []string{
 			"into the table orders (key: order_id, an integer)", "order_id             integer, of the key", "amount               double", "zip                  string",
-			"1 rows were overwritten by later ones with the same key", "  written             3\n", "  delivered           3\n",
+			"warning: 1 of the file's 4 rows were overwritten by later ones with the same key, which is order_id; if rows", "with --key too",
+			"  written             3\n", "  delivered           3\n",
 		}},
 		{"2026 orders.csv", []string{"--key", "zip,order_id", "--types", "order_id:string"}, []string{
 			"table _2026_orders made", "(key: zip, a string; order_id, a string)", "  delivered           3\n",
@@ -89,6 +90,8 @@ func TestAMistakeInTheDataIsNamedBeforeAnythingStarts(t *testing.T) {
 		{"orders.csv", "id,a\n1,x\n", "--key id --types a:integer", `orders.csv:2: column "a": "x" is no integer of 64 bits`},
 		{"orders.csv", "id,a\n1,x\n", "--key id --types a:number", "a type is integer, double, boolean or string"},
 		{"orders.csv", "id,a\n1,x\n", "--key id --types a", "want COLUMN:TYPE"},
+		{"orders.csv", "id,a\n1.5,x\n", "--key id --types id:double", "a double cannot be of the key"},
+		{"orders.jsonl", "{\"id\":1.5}\n", "--key id", "a double cannot be of the key"},
 		{"orders.csv", "order id\n1\n", "--key order\tid", `"order\tid" is no name of a key column`},
 		{"orders.csv", "id\n1\n", "--key id --table 1st", `"1st" is no name of a table`},
 		{"orders.csv", "id\n1\n", "--key a,b,c,d,e", "5 key columns: a row has 1 to 4"},
@@ -105,6 +108,8 @@ func TestAMistakeInTheDataIsNamedBeforeAnythingStarts(t *testing.T) {
 	}
 	start(t, nil, "local", "--handler", recorder, "--key", "id", "--data", "nowhere/orders.csv").
 		exits(exitUsage, "nowhere/orders.csv: no such file or directory")
+	start(t, nil, "local", "--handler", recorder, "--key", "id", "--data", "testdata").
+		exits(exitUsage, "testdata is a directory")
 }
 
 func TestReadingAndLoadingAFileIsShown(t *testing.T) {

@@ -118,7 +118,7 @@ func (f *File) meet(cell rawCell) error {
 	if c.key {
 		switch {
 		case typ != plainbuffer.Integer && typ != plainbuffer.String:
-			return f.errorf(cell.line, c.name, "%s is a %s; a key column is an integer or a string (--types %s:string makes it one)", shorten(cell.text), TypeName(typ), c.name)
+			return f.errorf(cell.line, c.name, "a %s cannot be of the key, and %s is one; an integer or a string can (--types %s:string makes it one)", TypeName(typ), shorten(cell.text), c.name)
 		case len(c.met) > 0 && c.met[0] != typ:
 			return f.errorf(cell.line, c.name, "%s is %s %s, and in line %d it was %s %s; a key column has one type (--types %s:string makes all of them strings)",
 				shorten(cell.text), article(typ), TypeName(typ), c.first, article(c.met[0]), TypeName(c.met[0]), c.name)

@@ -129,7 +129,7 @@ func Open(spec Spec) (*File, error) {
 			return nil, &Error{Path: spec.Path, Column: name, Err: errors.New("named twice in the key")}
 		}
 		if forced, ok := spec.Types[name]; ok && forced != plainbuffer.Integer && forced != plainbuffer.String {
-			return nil, &Error{Path: spec.Path, Column: name, Err: fmt.Errorf("a key column is an integer or a string, not a %s", TypeName(forced))}
+			return nil, &Error{Path: spec.Path, Column: name, Err: fmt.Errorf("a %s cannot be of the key; an integer or a string can", TypeName(forced))}
 		}
 	}
 	return f, nil

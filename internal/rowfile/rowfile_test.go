@@ -193,7 +193,7 @@ func TestAMistakeIsNamedWithItsLine(t *testing.T) {
 		{"f.jsonl", "{\"a\":1}", nil, `f.jsonl:1: column "id": this row has no value in it, and it is of the key; it has: a`},
 		{"f.jsonl", "{\"id\":null,\"a\":1}", nil, `column "id": this row has no value in it`},
 		{"f.jsonl", "{\"id\":1}\n{\"id\":\"x\"}", nil, `f.jsonl:2: column "id": "x" is a string, and in line 1 it was an integer; a key column has one type (--types id:string makes all of them strings)`},
-		{"f.jsonl", "{\"id\":1.5}", nil, `f.jsonl:1: column "id": "1.5" is a double; a key column is an integer or a string (--types id:string makes it one)`},
+		{"f.jsonl", "{\"id\":1.5}", nil, `f.jsonl:1: column "id": a double cannot be of the key, and "1.5" is one; an integer or a string can (--types id:string makes it one)`},
 		{"f.jsonl", "{\"id\":1,\"a\":[1]}", integer, `f.jsonl:1: column "a": "[1]" is no integer of 64 bits`},
 		{"f.jsonl", "{\"id\":\"\xe9\"}", nil, "f.jsonl:1: not UTF-8"},
 	} {
@@ -216,7 +216,7 @@ func TestAFileThatCannotBeReadTwiceOrAtAllIsRefused(t *testing.T) {
 		"0 key columns":             {Path: there},
 		"5 key columns":             {Path: there, Key: []string{"a", "b", "c", "d", "e"}},
 		"named twice":               {Path: there, Key: []string{"a", "a"}},
-		"not a double":              {Path: there, Key: []string{"a"}, Types: map[string]plainbuffer.Type{"a": plainbuffer.Double}},
+		"a double cannot be of the key":              {Path: there, Key: []string{"a"}, Types: map[string]plainbuffer.Type{"a": plainbuffer.Double}},
 	} {
 		if strings.HasSuffix(spec.Path, "/..csv") {
 			if err := os.Mkdir(spec.Path, 0o700); err != nil {
