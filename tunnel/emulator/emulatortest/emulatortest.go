@@ -17,7 +17,11 @@
 //		HTTPClient:  server.Client,
 //	})
 //
-// or with the official SDK, whose two packages take the transport:
+// Give its Processor or Worker a HeartbeatGap of a millisecond: a stop waits
+// for the gap, and the default, which suits the service, is 5 s. A whole test,
+// to be copied, is in docs/emulator.md.
+//
+// Or with the official SDK, whose two packages take the transport:
 //
 //	tunnel.NewTunnelClientWithConfig(server.Endpoint, "local", "id", "secret",
 //		&tunnel.TunnelConfig{Transport: server.Client.Transport})
