@@ -119,6 +119,15 @@ func (c *console) news(text string, broken bool) {
 	c.change(func(v *view) { v.news, v.broken = text, broken })
 }
 
+// trouble shows what keeps the run from going on, "" when nothing does: in the
+// view always, and as a line when it is due.
+func (c *console) trouble(text string, due bool) {
+	if due {
+		fmt.Fprintln(c.stdout, text)
+	}
+	c.change(func(v *view) { v.trouble = text })
+}
+
 // report shows how the run stands.
 func (c *console) report(v view) {
 	if c.screen == nil {
@@ -132,7 +141,7 @@ func (c *console) report(v view) {
 		return
 	}
 	c.change(func(now *view) {
-		v.table, v.handler, v.task, v.news, v.broken = now.table, now.handler, now.task, now.news, now.broken
+		v.table, v.handler, v.task, v.news, v.broken, v.trouble = now.table, now.handler, now.task, now.news, now.broken, now.trouble
 		v.running, v.rates = true, c.meter.add(v.now, v.counts)
 		*now = v
 	})

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/culvertio/culvert/functions/runtime"
 )
@@ -20,11 +21,14 @@ type localCommand struct {
 	Handler        string `help:"Directory of the handler's Go source, or its binary. Left out: functions/examples/orders of Culvert's own source." placeholder:"DIR"`
 	HandlerCommand string `help:"Command that starts a handler in any language, such as \"python3 handler.py\". It must serve POST /invoke on the port that FC_SERVER_PORT names." placeholder:"COMMAND"`
 
-	Once   bool     `help:"End when all that was written is settled, and say whether it arrived."`
-	Rate   *float64 `help:"Changes a second to write until an interrupt, once the orders or rows are written (1 for orders, 0 with --data)." placeholder:"N"`
-	Orders *int     `help:"Changes of sample orders to write (150), a third of them before the tunnel is made: what is then in the table is its base data." placeholder:"N"`
-	Faults *uint64  `help:"Trouble between dispatcher and emulator: errors, latency, cut connections, moves, splits and more, as the seed has it. It ends with an interrupt." placeholder:"SEED"`
-	Seed   uint64   `help:"The same seed makes the same orders, and picks the same rows (${default})." default:"1" placeholder:"N"`
+	Timeout time.Duration `help:"What one invocation may take, 10ms to 24h; past it the handler's process is killed, and the batch is tried again (${default})." default:"1m" placeholder:"DURATION"`
+
+	Once   bool          `help:"End when all that was written is settled, and say whether it arrived."`
+	Limit  time.Duration `help:"With --once: give up when this has passed since the handler was ready, with exit code 1. Left out: as long as it takes, which is for ever if the handler always fails." placeholder:"DURATION"`
+	Rate   *float64      `help:"Changes a second to write until an interrupt, once the orders or rows are written (1 for orders, 0 with --data)." placeholder:"N"`
+	Orders *int          `help:"Changes of sample orders to write (150), a third of them before the tunnel is made: what is then in the table is its base data." placeholder:"N"`
+	Faults *uint64       `help:"Trouble between dispatcher and emulator: errors, latency, cut connections, moves, splits and more, as the seed has it. It ends with an interrupt." placeholder:"SEED"`
+	Seed   uint64        `help:"The same seed makes the same orders, and picks the same rows (${default})." default:"1" placeholder:"N"`
 
 	Listen    string     `help:"Address of the emulator; port 0 picks a free one (${default})." default:"127.0.0.1:0" placeholder:"ADDR"`
 	Plain     bool       `help:"Plain lines also on a terminal, in place of the live view."`
@@ -42,7 +46,7 @@ All rows of --data are in the table before the tunnel is made, so that they are 
 
 The summary at the end is computed from what the local runtime has recorded: every invocation, with what the handler was given and what it answered.
 
-Exit codes: 0 all arrived in order, 1 something was lost, out of order or corrupt, 2 wrong command line or data, 3 the address cannot be listened on or the handler does not build or start, 130 interrupted twice.`
+Exit codes: 0 all arrived in order, 1 something was lost, out of order or corrupt, or not settled within --limit, 2 wrong command line or data, 3 the address cannot be listened on or the handler does not build or start, 130 interrupted twice.`
 }
 
 const (
@@ -72,6 +76,12 @@ func (c *localCommand) check() error {
 		return usage("--orders: %d: 1 to 1,000,000 may be written", *c.Orders)
 	case c.Rate != nil && !(*c.Rate >= 0 && *c.Rate <= mostRate):
 		return usage("--rate: %v: 0 to 10,000 changes a second may be written", *c.Rate)
+	case c.Timeout < 10*time.Millisecond || c.Timeout > 24*time.Hour:
+		return usage("--timeout: %v: an invocation may take 10ms to 24h", c.Timeout)
+	case c.Limit < 0:
+		return usage("--limit: %v: want a time such as 2m", c.Limit)
+	case c.Limit > 0 && !c.Once:
+		return usage("--limit: it is for --once; without it a run goes on until an interrupt")
 	case c.Rate != nil && *c.Rate > 0 && c.Once:
 		return usage("--rate: with --once nothing is written on; leave one of them out")
 	}
@@ -108,6 +118,14 @@ func (c *localCommand) rate() float64 {
 		return 0
 	}
 	return 1
+}
+
+// way is how a run ends that would go on for ever.
+func (c *localCommand) way() string {
+	if c.Once && c.Limit == 0 {
+		return "Ctrl-C ends the run, and --limit 2m would"
+	}
+	return "Ctrl-C ends the run"
 }
 
 // Run starts the parts, drives them, takes them down and judges.

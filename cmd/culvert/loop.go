@@ -37,8 +37,12 @@ type local struct {
 	dispatcher *dispatcher.Dispatcher
 	written    []check.Write
 	due        int64 // records that the tunnel has to deliver of it
+	attempts   *attempts
+	trouble    trouble
 	started    time.Time
-	faulty     bool // the emulator makes trouble
+	took       time.Duration // from then until the dispatcher has ended
+	limit      time.Duration // that has passed before all was settled; 0: none has
+	faulty     bool          // the emulator makes trouble
 }
 
 // run has everything up, from the emulator to the last commit. It returns how
@@ -66,6 +70,9 @@ func (l *local) run(ctx context.Context, s *surroundings, c *localCommand) (rema
 	printEndpoint(s.stdout, l.server.endpoint, instance)
 	fmt.Fprintf(s.stdout, "\nTo write to it with the official SDK, into the table %s (key: %s):\n", l.table, keyOf(spec))
 	fmt.Fprintf(s.stdout, "  tablestore.NewClient(%q, %q, %q, %q)\n\n", l.server.endpoint, instance.Instance, instance.AccessKeyID, instance.AccessKeySecret)
+	if l.faulty {
+		fmt.Fprintf(s.stdout, "--faults %d: trouble is made between dispatcher and emulator; what is logged of the tunnel service comes of that\n\n", *c.Faults)
+	}
 
 	ledger, err := state.OpenEmbedded(logger)
 	if err != nil {
@@ -93,6 +100,8 @@ func (l *local) run(ctx context.Context, s *surroundings, c *localCommand) (rema
 		built <- target
 	}
 
+	l.attempts, l.trouble = &attempts{Target: target}, trouble{timeout: c.Timeout, way: c.way()}
+
 	client, err := newClient(config, logger)
 	if err != nil {
 		return 0, err
@@ -101,7 +110,7 @@ func (l *local) run(ctx context.Context, s *surroundings, c *localCommand) (rema
 		return 0, unlessInterrupted(ctx, err)
 	}
 	l.dispatcher, err = dispatcher.New(config, dispatcher.Parts{
-		Client: client, Ledger: ledger, Targets: map[string]invoke.Target{trigger.Name: target}, Logger: logger,
+		Client: client, Ledger: ledger, Targets: map[string]invoke.Target{trigger.Name: l.attempts}, Logger: logger,
 	})
 	if err != nil {
 		return 0, usage("%w", err)
@@ -116,13 +125,14 @@ func (l *local) run(ctx context.Context, s *surroundings, c *localCommand) (rema
 	defer running.Wait()
 	defer drain()
 	l.started = time.Now()
-	if err := l.drive(ctx, c.Once, c.rate(), dispatched); err != nil {
+	if err := l.drive(ctx, c, dispatched); err != nil {
 		return 0, err
 	}
 	drain()
 	if err := <-dispatched; err != nil {
 		return 0, unavailable("%w", err)
 	}
+	l.took = time.Since(l.started)
 	l.report()
 	return l.server.Remaining(l.table, tunnelOf(l.table))
 }
@@ -143,7 +153,7 @@ func (c *localCommand) dispatcher(l *local, credentials tunnel.CredentialsProvid
 		Checkpoint: dispatcher.Checkpoint{Interval: 200 * time.Millisecond},
 		Drain:      drainLimit,
 		Triggers: []dispatcher.Trigger{{
-			Name: l.table[:min(len(l.table), 64)], Function: l.handler.function, Parallel: 4,
+			Name: l.table[:min(len(l.table), 64)], Function: l.handler.function, Parallel: 4, Timeout: c.Timeout,
 			Batch: dispatcher.Batch{Records: records, Window: 50 * time.Millisecond},
 			Limit: dispatcher.Limit{AtOnce: 2},
 		}},
@@ -182,9 +192,11 @@ func (l *local) write(s sample) error {
 }
 
 // drive writes changes, shows how things stand, and returns when the run is
-// over: with once when all is written and committed; after an interrupt when
-// all is committed or drainLimit has passed; or when a part has failed.
-func (l *local) drive(ctx context.Context, once bool, rate float64, dispatched <-chan error) error {
+// over: with --once when all is written and committed, or --limit has passed;
+// after an interrupt when all is committed or drainLimit has passed; or when a
+// part has failed.
+func (l *local) drive(ctx context.Context, c *localCommand, dispatched <-chan error) error {
+	once, rate := c.Once, c.rate()
 	status, look := time.NewTicker(l.console.every()), time.NewTicker(lookEvery)
 	defer status.Stop()
 	defer look.Stop()
@@ -195,7 +207,10 @@ func (l *local) drive(ctx context.Context, once bool, rate float64, dispatched <
 	}
 	ending := once && writing.quick == 0
 	interrupted := ctx.Done()
-	var limit <-chan time.Time
+	var limit, drained <-chan time.Time
+	if c.Limit > 0 {
+		limit = time.After(c.Limit)
+	}
 	for {
 		select {
 		case err := <-dispatched:
@@ -208,9 +223,15 @@ func (l *local) drive(ctx context.Context, once bool, rate float64, dispatched <
 		case <-interrupted:
 			interrupted, ending = nil, true
 			l.endFaults()
-			limit = time.After(drainLimit)
+			drained = time.After(drainLimit)
 			fmt.Fprintf(l.out, "waiting %v at most until all that is written is settled\n", drainLimit)
+		case <-drained:
+			l.sayWhatIsAwaited(drainLimit)
+			return nil
 		case <-limit:
+			l.limit = c.Limit
+			l.endFaults()
+			l.sayWhatIsAwaited(c.Limit)
 			return nil
 		case now := <-writing.tick():
 			if ending {
@@ -230,6 +251,7 @@ func (l *local) drive(ctx context.Context, once bool, rate float64, dispatched <
 			}
 		case <-status.C:
 			l.report()
+			l.look(interrupted == nil)
 		case <-look.C:
 			if !ending {
 				continue
@@ -288,6 +310,23 @@ func (l *local) report() {
 		channels: l.dispatcher.Channels(),
 		now:      now,
 	})
+}
+
+// look shows why the run does not go on, if that is the handler's doing.
+func (l *local) look(interrupted bool) {
+	n := l.dispatcher.Stats()
+	s := standing{settled: n.Settled, failed: n.Failures}
+	s.oldest, s.last = l.attempts.oldest()
+	text, due := l.trouble.look(time.Now(), s)
+	l.console.trouble(text, due && !interrupted)
+}
+
+// sayWhatIsAwaited says, once no more is begun, what is still waited for.
+func (l *local) sayWhatIsAwaited(passed time.Duration) {
+	fmt.Fprintf(l.out, "%v have passed, and not all is settled; nothing more is begun\n", passed)
+	if oldest, _ := l.attempts.oldest(); oldest != nil {
+		fmt.Fprintf(l.out, "waiting %v at most for the handler to answer %s which began %s ago\n", drainLimit, oldest, span(time.Since(oldest.began)))
+	}
 }
 
 // faults is how many faults there were.

@@ -60,6 +60,10 @@ func TestAWrongCommandLineSaysWhatIsWrong(t *testing.T) {
 		{"local --rate=-1", "0 to 10,000 changes a second"},
 		{"local --rate 1 --once", "nothing is written on"},
 		{"local --rate many", "--rate"},
+		{"local --timeout 1ms", "--timeout: 1ms: an invocation may take 10ms to 24h"},
+		{"local --timeout 60", "--timeout"},
+		{"local --limit 2m", "it is for --once"},
+		{"local --once --limit=-2m", "want a time such as 2m"},
 	} {
 		start(t, nil, strings.Fields(c.args)...).exits(exitUsage, "culvert: ", c.want)
 	}

@@ -74,7 +74,7 @@ func TestNothingIsLostInTroubleThatASeedMakes(t *testing.T) {
 		fmt.Fprintf(&text, "%d,%d\n", i, i%7)
 	}
 	p := start(t, nil, "local", "--once", "--handler", recorder, "--data", ordersFile(t, "orders.csv", text.String()), "--key", "order_id", "--faults", "3")
-	p.exits(exitDone, "  delivered        2000\n", "nothing lost, each key in order", " faults\n")
+	p.exits(exitDone, "  delivered        2000\n", "nothing lost, each key in order", " faults\n", "--faults 3: trouble is made between dispatcher and emulator")
 	if !regexp.MustCompile(`the faults by their kinds: [a-z-]+ [1-9]`).MatchString(p.text()) {
 		t.Error("there was no fault")
 	}

@@ -30,7 +30,7 @@ func (l *local) summarize(remaining int64) error {
 	line("invocations", strconv.Itoa(verdict.Invocations))
 	line("retries", strconv.Itoa(verdict.Retries))
 	line("repeats", strconv.Itoa(verdict.Repeats))
-	line("seconds", strconv.FormatFloat(verdict.Time.Seconds(), 'f', 1, 64))
+	line("seconds", strconv.FormatFloat(l.took.Seconds(), 'f', 1, 64))
 	if l.faulty {
 		line("faults", strconv.FormatInt(l.faults(), 10))
 		fmt.Fprintln(l.out, "the faults by their kinds:", l.faultKinds())
@@ -45,6 +45,8 @@ func (l *local) summarize(remaining int64) error {
 	switch {
 	case !verdict.OK():
 		fmt.Fprint(l.out, verdict.Findings())
+	case l.limit > 0:
+		return fmt.Errorf("given up after %v (--limit) with %d records not yet settled; no checkpoint has passed them", l.limit, remaining)
 	case remaining > 0:
 		return fmt.Errorf("interrupted with %d records not yet settled; no checkpoint has passed them", remaining)
 	default:

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/culvertio/culvert/internal/check"
 )
@@ -28,14 +29,14 @@ func TestTheSummaryTellsWhatTheRecordOfInvocationsShows(t *testing.T) {
 		want      string // of the error
 		printed   string
 	}{
-		{"all arrived", []string{invocation(1) + invocation(2)}, 0, "", "nothing lost, each key in order"},
+		{"all arrived", []string{invocation(1) + invocation(2)}, 0, "", "seconds          90.0\nnothing lost, each key in order"},
 		{"one is missing", []string{invocation(1)}, 0, "1 lost, 0 out of order", `lost: order_id="sample-00001" revision 2`},
 		{"nothing was invoked", nil, 0, "2 lost", "lost 2"},
 		{"interrupted before the rest", []string{invocation(1)}, 1, "interrupted with 1 records not yet settled", "delivered           1"},
 		{"the wrong way round", []string{strings.ReplaceAll(invocation(1), ":04:01.", ":04:09."), invocation(2)}, 0, "out of order", "out of order: "},
 	} {
 		var printed strings.Builder
-		l := local{out: &printed, feed: &orderFeed{}, journals: t.TempDir(), written: []check.Write{write(1), write(2)}}
+		l := local{out: &printed, feed: &orderFeed{}, journals: t.TempDir(), took: 90 * time.Second, written: []check.Write{write(1), write(2)}}
 		for i, text := range c.journal {
 			if err := os.WriteFile(filepath.Join(l.journals, fmt.Sprint(i, ".jsonl")), []byte(text), 0o600); err != nil {
 				t.Fatal(err)

@@ -136,3 +136,9 @@ func TestAnInterruptOnATerminalLeavesTheSummary(t *testing.T) {
 		t.Errorf("the summary is not below the view:\n%s", text)
 	}
 }
+
+func TestTheViewShowsAHandlerThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	p := startOnTerminal(t, nil, "local", "--handler", "testdata/hangs", "--timeout", "3s")
+	p.awaits("the handler has not answered batch ", "for 2.")
+}

@@ -30,6 +30,7 @@ type view struct {
 	faulty   bool   // faults are injected
 	news     string // of the handler: what became of its last build
 	broken   bool   // news are bad ones
+	trouble  string // what keeps the run from going on
 	channels []dispatcher.ChannelStats
 	now      time.Time
 }
@@ -65,6 +66,9 @@ func (v view) render(width, height int, ink ink) []string {
 			paint = ink.bad
 		}
 		lines = append(lines, leftMargin+paint(v.news))
+	}
+	if v.trouble != "" {
+		lines = append(lines, leftMargin+ink.bad(v.trouble))
 	}
 	lines = append(lines, v.channelLines(height-len(lines), ink)...)
 	for i, line := range lines {
