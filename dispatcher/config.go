@@ -38,7 +38,10 @@ type Tunnel struct {
 
 // Heartbeat has the official meaning; see tunnel.WorkerConfig.
 type Heartbeat struct {
-	Interval time.Duration // default 30 s, at least 5 s unless Gap is less
+	// Interval also bounds the random wait before a connection that was lost is
+	// made anew, which is 10 s at most. Default 30 s, at least 5 s unless Gap is
+	// less.
+	Interval time.Duration
 	Timeout  time.Duration // default 300 s, above Interval, to 24 h, whole seconds
 	// Gap is the least time between two heartbeats. Default 5 s, the least
 	// that suits the real service; less is for the emulator. 1 ms to Interval.

@@ -8,11 +8,17 @@ import (
 	"log/slog"
 	mathrand "math/rand/v2"
 	"sync/atomic"
+	"time"
 
 	"github.com/culvertio/culvert/dispatcher/invoke"
 	"github.com/culvertio/culvert/state"
 	"github.com/culvertio/culvert/tunnel"
 )
+
+// longestReconnect bounds the random wait before the worker connects anew. A
+// service that may be asked more often than this by heartbeats may be asked by
+// connections too.
+const longestReconnect = 10 * time.Second
 
 // Parts are what a dispatcher is wired with. The caller owns them, and closes
 // ledger and targets after Run has returned.
@@ -94,6 +100,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		HeartbeatTimeout:  d.config.Heartbeat.Timeout,
 		HeartbeatGap:      d.config.Heartbeat.Gap,
 		DrainLimit:        d.config.Drain,
+		ReconnectMax:      min(d.config.Heartbeat.Interval, longestReconnect),
 		Logger:            d.log,
 	}, consumer{d, abort})
 	if err != nil {
