@@ -189,3 +189,30 @@ func TestAStreamCallThatIsNotRightIsToldWhy(t *testing.T) {
 		})
 	}
 }
+
+func TestAStreamThatIsTurnedOnAgainTellsNothingOfBefore(t *testing.T) {
+	e := newEmulator(t, Config{})
+	newTableOf(t, e, 1)
+	stream := func(on bool, columns ...string) {
+		must[tablepb.UpdateTableResponse](t, e, "/UpdateTable", &tablepb.UpdateTableRequest{TableName: new("t"), StreamSpec: &tablepb.StreamSpecification{
+			EnableStream: new(on), ExpirationTime: new(int32(24)), ColumnsToGet: columns,
+		}})
+	}
+	stream(true)
+	mustWrite(t, e, putOf("a", 1))
+	stream(false)
+	stream(true, "n")
+	for i := range int64(2) {
+		mustWrite(t, e, putOf("a", 2+i))
+	}
+	records := streamRecords(t, e, iterator(t, e, streamOf(t, e, "t"), "Stream_0000", nil), 9).GetStreamRecords()
+	if len(records) != 2 {
+		t.Fatalf("%d records, want the two since then", len(records))
+	}
+	for i, r := range records {
+		var row plainbuffer.Row
+		if err := row.Decode(r.GetOriginRecord()); err != nil || len(row.Columns) != 1 || row.Columns[0].Value.Integer() != int64(1+i) {
+			t.Errorf("record %d carries %v of before: %v", i, row.Columns, err)
+		}
+	}
+}

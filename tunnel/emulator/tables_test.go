@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/culvertio/culvert/tunnel/emulator/tablepb"
@@ -103,4 +104,49 @@ func TestATableMadeInGoHasWhatItsSpecSays(t *testing.T) {
 		spec.Name, spec.TimeToLive = "u", life
 		wantCode(t, e.CreateTable(spec), codeParameterInvalid)
 	}
+}
+
+func TestWhatIsReservedTellsWhenItWasRaisedAndLowered(t *testing.T) {
+	at := func(hour int) time.Time { return time.Unix(0, 0).Add(time.Duration(hour) * time.Hour) }
+	r := throughput{read: 5, write: 5, raised: at(1)}
+	for _, tt := range []struct {
+		name            string
+		unit            *tablepb.CapacityUnit
+		raised, lowered time.Time
+	}{
+		{"the same", capacityUnit(5, 5), at(1), time.Time{}},
+		{"nothing", &tablepb.CapacityUnit{}, at(1), time.Time{}},
+		{"more reading", capacityUnit(6, 5), at(2), time.Time{}},
+		{"more writing", &tablepb.CapacityUnit{Write: new(int32(6))}, at(2), time.Time{}},
+		{"less reading", capacityUnit(4, 5), at(1), at(2)},
+		{"less writing", capacityUnit(5, 4), at(1), at(2)},
+		{"both", capacityUnit(6, 4), at(2), at(2)},
+	} {
+		next, err := r.with(&tablepb.ReservedThroughput{CapacityUnit: tt.unit}, at(2))
+		if err != nil || !next.raised.Equal(tt.raised) || !next.lowered.Equal(tt.lowered) {
+			t.Errorf("%s: raised %v, lowered %v: %v", tt.name, next.raised, next.lowered, err)
+		}
+	}
+}
+
+func TestKeysThatTheServerChoosesRiseThoughTheClockDoesNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEmulator(t, Config{})
+		err := e.CreateTable(TableSpec{Name: "t", Key: []KeyColumn{{Name: "k", Type: plainbuffer.String}, {Name: "n", Type: plainbuffer.Integer, AutoIncrement: true}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		table, last := e.tables["t"], int64(0)
+		for i := range 3 {
+			if i == 2 {
+				e.StepClock(-time.Hour)
+			}
+			key := append(keyOf("a"), plainbuffer.Cell{Name: []byte("n"), Value: plainbuffer.BoundValue(plainbuffer.AutoIncrement)})
+			mustWrite(t, e, Change{tunnelpb.ActionType_PUT_ROW, plainbuffer.Row{Key: key}})
+			if table.lastAuto <= last || table.rows.size != i+1 {
+				t.Errorf("after %d comes %d, and there are %d rows", last, table.lastAuto, table.rows.size)
+			}
+			last = table.lastAuto
+		}
+	})
 }
