@@ -224,7 +224,7 @@ func (l *local) drive(ctx context.Context, c *localCommand, dispatched <-chan er
 			interrupted, ending = nil, true
 			l.endFaults()
 			drained = time.After(drainLimit)
-			fmt.Fprintf(l.out, "waiting %v at most until all that is written is settled\n", drainLimit)
+			fmt.Fprintf(l.out, "waiting %v at most until all that is written is settled, then as long for what the handler is at\n", drainLimit)
 		case <-drained:
 			l.sayWhatIsAwaited(drainLimit)
 			return nil
