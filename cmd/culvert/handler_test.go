@@ -57,7 +57,7 @@ func TestACommandThatDoesNotStartIsToldOnce(t *testing.T) {
 	p := startIn(t, dir, nil, "local", "--once", "--handler-command", "python3 handler.py")
 	p.exits(exitUnavailable, "] no settings\n", "does not start", "exit status 1")
 	// What each of the two processes printed, and one message that quotes it.
-	if n := strings.Count(p.text(), "does not start"); n != 1 || strings.Count(p.text(), "no settings") > 3 || strings.Contains(p.text(), "tried again") {
+	if n := strings.Count(p.text(), "does not start"); n != 1 || strings.Count(p.text(), "no settings") > 3 || strings.Contains(p.text(), "does not start; it is tried again") {
 		t.Error("it is told more than once")
 	}
 }

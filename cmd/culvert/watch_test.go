@@ -106,7 +106,7 @@ func TestACommandIsRestartedWhenItsFileChanges(t *testing.T) {
 	p.awaits("starting the handler python3", "from here on 100 changes a second")
 	save(t, dir, "handler.py", string(source)+"nonsense(\n")
 	p.awaits("SyntaxError", "the handler is not restarted: the former one goes on")
-	if strings.Contains(p.text(), "tried again") {
+	if strings.Contains(p.text(), "does not start; it is tried again") {
 		t.Error("it says that it tries again what it does not")
 	}
 	save(t, dir, "handler.py", "print('anew', flush=True)\n"+string(source))
