@@ -103,6 +103,7 @@ func parsePage(body []byte) (*Page, error) {
 func parseRecord(b []byte) (Record, error) {
 	var r Record
 	var hasAction, hasRow bool
+	var unknown int32
 	for rest := b; len(rest) > 0; {
 		num, typ, n, err := consumeField(rest)
 		if err != nil {
@@ -112,12 +113,14 @@ func parseRecord(b []byte) (Record, error) {
 		value := rest[tag:n]
 		switch {
 		case num == fieldAction && typ == protowire.VarintType:
+			// As with every proto2 enum, the last number that is known counts.
 			v, _ := protowire.ConsumeVarint(value)
-			if v < uint64(PutRow) || v > uint64(DeleteRow) {
-				return Record{}, fmt.Errorf("%w: action %d is not known", ErrMalformed, v)
+			if a := int32(v); a >= int32(PutRow) && a <= int32(DeleteRow) {
+				r.Action = Action(a)
+				hasAction = true
+			} else {
+				unknown = a
 			}
-			r.Action = Action(v)
-			hasAction = true
 		case num == fieldRow && typ == protowire.BytesType:
 			row, _ := protowire.ConsumeBytes(value)
 			r.Row = row[:len(row):len(row)]
@@ -127,6 +130,9 @@ func parseRecord(b []byte) (Record, error) {
 			r.Origin = row[:len(row):len(row)]
 		}
 		rest = rest[n:]
+	}
+	if !hasAction && unknown != 0 {
+		return Record{}, fmt.Errorf("%w: action %d is not known", ErrMalformed, unknown)
 	}
 	if !hasAction || !hasRow {
 		return Record{}, fmt.Errorf("%w: no action or no row", ErrMalformed)
