@@ -103,7 +103,7 @@ func parsePage(body []byte) (*Page, error) {
 func parseRecord(b []byte) (Record, error) {
 	var r Record
 	var hasAction, hasRow bool
-	var unknown int32
+	var unknown uint64 // an action
 	for rest := b; len(rest) > 0; {
 		num, typ, n, err := consumeField(rest)
 		if err != nil {
@@ -115,11 +115,11 @@ func parseRecord(b []byte) (Record, error) {
 		case num == fieldAction && typ == protowire.VarintType:
 			// As with every proto2 enum, the last number that is known counts.
 			v, _ := protowire.ConsumeVarint(value)
-			if a := int32(v); a >= int32(PutRow) && a <= int32(DeleteRow) {
-				r.Action = Action(a)
+			if v >= uint64(PutRow) && v <= uint64(DeleteRow) {
+				r.Action = Action(v)
 				hasAction = true
 			} else {
-				unknown = a
+				unknown = v
 			}
 		case num == fieldRow && typ == protowire.BytesType:
 			row, _ := protowire.ConsumeBytes(value)
