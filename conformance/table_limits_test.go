@@ -132,6 +132,18 @@ func TestWritesConsumeWhatTheyWriteAndLookAt(t *testing.T) {
 			t.Errorf("%d bytes, expecting %v: %+v", tt.bytes, tt.expect, u)
 		}
 	}
+	for name, change := range map[string]func(*tablestore.UpdateRowChange){
+		"an increment": func(u *tablestore.UpdateRowChange) { u.IncrementColumn("n", 1) },
+		"a condition": func(u *tablestore.UpdateRowChange) {
+			u.PutColumn("m", true)
+			u.SetColumnCondition(tablestore.NewSingleColumnCondition("none", tablestore.CT_EQUAL, "x"))
+		},
+	} {
+		a, err := updateRow(c, change)
+		if err != nil || a.ConsumedCapacityUnit.Read != 1 || a.ConsumedCapacityUnit.Write != 1 {
+			t.Errorf("%s consumes %+v: %v", name, a, err)
+		}
+	}
 	a, err := c.DeleteRow(&tablestore.DeleteRowRequest{DeleteRowChange: deleteOf("t", key("k", "a"), exist)})
 	if err != nil || a.ConsumedCapacityUnit.Read != 1 || a.ConsumedCapacityUnit.Write != 1 {
 		t.Errorf("a deletion consumes %+v: %v", a.ConsumedCapacityUnit, err)
