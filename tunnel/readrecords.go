@@ -103,7 +103,7 @@ func parsePage(body []byte) (*Page, error) {
 func parseRecord(b []byte) (Record, error) {
 	var r Record
 	var hasAction, hasRow bool
-	var unknown uint64 // an action
+	var action int32
 	for rest := b; len(rest) > 0; {
 		num, typ, n, err := consumeField(rest)
 		if err != nil {
@@ -113,14 +113,9 @@ func parseRecord(b []byte) (Record, error) {
 		value := rest[tag:n]
 		switch {
 		case num == fieldAction && typ == protowire.VarintType:
-			// As with every proto2 enum, the last number that is known counts.
 			v, _ := protowire.ConsumeVarint(value)
-			if v >= uint64(PutRow) && v <= uint64(DeleteRow) {
-				r.Action = Action(v)
-				hasAction = true
-			} else {
-				unknown = v
-			}
+			action = int32(v) // the last counts
+			hasAction = true
 		case num == fieldRow && typ == protowire.BytesType:
 			row, _ := protowire.ConsumeBytes(value)
 			r.Row = row[:len(row):len(row)]
@@ -131,12 +126,13 @@ func parseRecord(b []byte) (Record, error) {
 		}
 		rest = rest[n:]
 	}
-	if !hasAction && unknown != 0 {
-		return Record{}, fmt.Errorf("%w: action %d is not known", ErrMalformed, unknown)
-	}
 	if !hasAction || !hasRow {
 		return Record{}, fmt.Errorf("%w: no action or no row", ErrMalformed)
 	}
+	if action < int32(PutRow) || action > int32(DeleteRow) {
+		return Record{}, fmt.Errorf("%w: action %d is not known", ErrMalformed, action)
+	}
+	r.Action = Action(action)
 	return r, nil
 }
 
