@@ -211,12 +211,12 @@ func TestAFileThatCannotBeReadTwiceOrAtAllIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	there := write(t, dir, "there.csv", "id\n1\n")
 	for want, spec := range map[string]rowfile.Spec{
-		"no such file or directory": {Path: filepath.Join(dir, "none.csv"), Key: []string{"id"}},
-		"not a regular file":        {Path: t.TempDir() + "/..csv", Key: []string{"id"}},
-		"0 key columns":             {Path: there},
-		"5 key columns":             {Path: there, Key: []string{"a", "b", "c", "d", "e"}},
-		"named twice":               {Path: there, Key: []string{"a", "a"}},
-		"a double cannot be of the key":              {Path: there, Key: []string{"a"}, Types: map[string]plainbuffer.Type{"a": plainbuffer.Double}},
+		"no such file or directory":     {Path: filepath.Join(dir, "none.csv"), Key: []string{"id"}},
+		"not a regular file":            {Path: t.TempDir() + "/..csv", Key: []string{"id"}},
+		"0 key columns":                 {Path: there},
+		"5 key columns":                 {Path: there, Key: []string{"a", "b", "c", "d", "e"}},
+		"named twice":                   {Path: there, Key: []string{"a", "a"}},
+		"a double cannot be of the key": {Path: there, Key: []string{"a"}, Types: map[string]plainbuffer.Type{"a": plainbuffer.Double}},
 	} {
 		if strings.HasSuffix(spec.Path, "/..csv") {
 			if err := os.Mkdir(spec.Path, 0o700); err != nil {
