@@ -63,8 +63,9 @@ func (r residue) bytes(p []byte) residue {
 type folded uint64
 
 func (r residue) fold() folded {
-	over := r.high>>63 ^ r.high>>60 // what the shifts push out
-	return folded(r.low ^ r.high ^ r.high<<1 ^ r.high<<4 ^ over ^ over<<1 ^ over<<4)
+	up := r.high >> 32
+	high := r.high&(1<<32-1) ^ up<<1 ^ up<<2 ^ up<<4 // 36 bits, so that nothing is pushed out
+	return folded(r.low ^ high ^ high<<1 ^ high<<4)
 }
 
 // sum is the checksum of what the residue covers.
