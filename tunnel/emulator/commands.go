@@ -86,9 +86,7 @@ func (e *Emulator) scheduleChannel(table, name, channel string, status tunnelpb.
 	if e.closed.Load() {
 		return errClosed()
 	}
-	e.mu.RLock()
-	n, err := e.tunnelByName(table, name, "")
-	e.mu.RUnlock()
+	n, err := e.findTunnel(table, name, "")
 	if err != nil {
 		return err
 	}
@@ -104,9 +102,7 @@ func (e *Emulator) command(table, name string, f func(*tunnel) error) (err error
 	if e.closed.Load() {
 		return errClosed()
 	}
-	e.mu.RLock()
-	n, err := e.tunnelByName(table, name, "")
-	e.mu.RUnlock()
+	n, err := e.findTunnel(table, name, "")
 	if err != nil {
 		return err
 	}

@@ -15,11 +15,8 @@ const (
 // getRange answers rows in PlainBuffer, whatever encoding the request hints
 // at.
 func (e *Emulator) getRange(q *tablepb.GetRangeRequest) (*tablepb.GetRangeResponse, error) {
-	if q.GetTransactionId() != "" {
-		return nil, unsupported("local transactions")
-	}
-	if len(q.GetToken()) > 0 {
-		return nil, unsupported("tokens of wide rows")
+	if err := refuseRead(q); err != nil {
+		return nil, err
 	}
 	t, err := e.table(q.GetTableName())
 	if err != nil {

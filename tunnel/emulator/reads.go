@@ -121,12 +121,23 @@ func (s *selection) hasColumn(name []byte) bool {
 		string(name) >= s.start && (s.end == "" || string(name) < s.end)
 }
 
-func (e *Emulator) getRow(q *tablepb.GetRowRequest) (*tablepb.GetRowResponse, error) {
-	if q.GetTransactionId() != "" {
-		return nil, unsupported("local transactions")
+// refuseRead refuses what of GetRow and GetRange is left out.
+func refuseRead(q interface {
+	GetTransactionId() string
+	GetToken() []byte
+}) error {
+	switch {
+	case q.GetTransactionId() != "":
+		return unsupported("local transactions")
+	case len(q.GetToken()) > 0:
+		return unsupported("tokens of wide rows")
 	}
-	if len(q.GetToken()) > 0 {
-		return nil, unsupported("tokens of wide rows")
+	return nil
+}
+
+func (e *Emulator) getRow(q *tablepb.GetRowRequest) (*tablepb.GetRowResponse, error) {
+	if err := refuseRead(q); err != nil {
+		return nil, err
 	}
 	t, err := e.table(q.GetTableName())
 	if err != nil {

@@ -8,9 +8,7 @@ package emulator
 // expired do not count either. Errors are of type *[Error].
 func (e *Emulator) Remaining(table, name string) (_ int64, err error) {
 	defer e.sync(&err)
-	e.mu.RLock()
-	n, err := e.tunnelByName(table, name, "")
-	e.mu.RUnlock()
+	n, err := e.findTunnel(table, name, "")
 	if err != nil {
 		return 0, err
 	}

@@ -113,6 +113,13 @@ func (e *Emulator) tunnelByName(table, name, id string) (*tunnel, error) {
 	return nil, noTunnel(name + " of table " + table)
 }
 
+// findTunnel is tunnelByName for who does not hold the lock.
+func (e *Emulator) findTunnel(table, name, id string) (*tunnel, error) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.tunnelByName(table, name, id)
+}
+
 func (e *Emulator) deleteTunnel(q *tunnelpb.DeleteTunnelRequest) (*tunnelpb.DeleteTunnelResponse, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -150,9 +157,7 @@ func (e *Emulator) listTunnel(q *tunnelpb.ListTunnelRequest) (*tunnelpb.ListTunn
 }
 
 func (e *Emulator) describeTunnel(q *tunnelpb.DescribeTunnelRequest) (*tunnelpb.DescribeTunnelResponse, error) {
-	e.mu.RLock()
-	n, err := e.tunnelByName(q.GetTableName(), q.GetTunnelName(), q.GetTunnelId())
-	e.mu.RUnlock()
+	n, err := e.findTunnel(q.GetTableName(), q.GetTunnelName(), q.GetTunnelId())
 	if err != nil {
 		return nil, err
 	}

@@ -64,13 +64,7 @@ func decodePut(b []byte, i int, c *Cell) (next int, sum byte, ok bool) {
 		}
 		end := 5 + size
 		c.Value.data, c.Value.bits = rest[10:end:end], 0
-		text := rest[5:end] // bytes, without its call
-		for ; len(text) >= 8; text = text[8:] {
-			covered = covered.word(binary.BigEndian.Uint64(text))
-		}
-		if k := len(text); k > 0 {
-			covered = covered.part(binary.BigEndian.Uint64(text[:8])>>(64-8*k), k)
-		}
+		covered = covered.bytes(rest[5:end])
 	default:
 		return 0, 0, false
 	}
